@@ -1,0 +1,1 @@
+"""Tasques: task queues over a REST API, stored in Elasticsearch."""
