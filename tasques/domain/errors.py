@@ -1,0 +1,200 @@
+"""Every way in which Tasques refuses or fails.
+
+The tree; what the caller may do about it is the second level::
+
+    TasquesError
+    ├── InvalidRequestError          the request can never succeed as it is
+    │   └── TooLargeError            ... because something is too big
+    ├── TaskNotFoundError            there is no such task
+    ├── TaskAlreadyExistsError       the id is taken in that queue
+    ├── InvalidStateError            the task is not in a state that allows the move
+    │   ├── NotClaimedError
+    │   ├── UnclaimableError
+    │   └── ReportFromThePastError
+    ├── NotOwnedByWorkerError        somebody else holds the claim
+    ├── VersionConflictError         another writer was first
+    ├── UnavailableError             try again later
+    │   ├── StoreUnavailableError    Elasticsearch does not answer, or refuses for now
+    │   ├── StoreBlockedError        an index refuses writes until an operator acts
+    │   ├── UnresolvedWriteError     nobody can tell yet whether a write took place
+    │   ├── OverloadedError          a bounded queue here is full
+    │   └── ShuttingDownError        this server is about to stop
+    └── CorruptDocumentError         a stored document is not what was written
+
+`code` is the stable, machine-readable name of the error on the wire.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+
+class TasquesError(Exception):
+    """Base of all errors that Tasques raises on purpose."""
+
+    code: ClassVar[str] = "internal_error"
+
+
+class InvalidRequestError(TasquesError):
+    """A value that was sent can not be accepted; `problems` has one sentence for each fault."""
+
+    code = "invalid_request"
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class TooLargeError(InvalidRequestError):
+    """Something that was sent is larger than this server takes."""
+
+    code = "too_large"
+
+
+class TaskNotFoundError(TasquesError):
+    """There is no such task in that queue."""
+
+    code = "task_not_found"
+
+    def __init__(self, queue: str, task_id: str) -> None:
+        super().__init__(f"There is no task {task_id!r} in queue {queue!r}.")
+        self.queue = queue
+        self.task_id = task_id
+
+
+class TaskAlreadyExistsError(TasquesError):
+    """The id is taken in that queue."""
+
+    code = "task_already_exists"
+
+    def __init__(self, queue: str, task_id: str) -> None:
+        super().__init__(f"There is a task {task_id!r} in queue {queue!r} already.")
+        self.queue = queue
+        self.task_id = task_id
+
+
+class InvalidStateError(TasquesError):
+    """The task's state does not allow the move."""
+
+    code = "invalid_state"
+
+
+class NotClaimedError(InvalidStateError):
+    """Only a claimed task can be reported on, finished or unclaimed."""
+
+    code = "not_claimed"
+
+    def __init__(self, queue: str, task_id: str, state: str) -> None:
+        super().__init__(f"Task {task_id!r} in queue {queue!r} is not claimed: it is {state}.")
+        self.queue = queue
+        self.task_id = task_id
+        self.state = state
+
+
+class UnclaimableError(InvalidStateError):
+    """The task is finished, held by a worker, or not yet due."""
+
+    code = "unclaimable"
+
+    def __init__(self, queue: str, task_id: str, state: str) -> None:
+        super().__init__(f"Task {task_id!r} in queue {queue!r} can not be claimed: it is {state}.")
+        self.queue = queue
+        self.task_id = task_id
+        self.state = state
+
+
+class ReportFromThePastError(InvalidStateError):
+    """A report that is much older than the stored one must not replace it."""
+
+    code = "report_from_the_past"
+
+    def __init__(self, queue: str, task_id: str, stored_at: datetime) -> None:
+        super().__init__(
+            f"Task {task_id!r} in queue {queue!r} has a newer report, of {stored_at.isoformat()}."
+        )
+        self.queue = queue
+        self.task_id = task_id
+        self.stored_at = stored_at
+
+
+class NotOwnedByWorkerError(TasquesError):
+    """The task is claimed, but by another worker."""
+
+    code = "not_owned_by_worker"
+
+    def __init__(self, queue: str, task_id: str, worker_id: str) -> None:
+        super().__init__(
+            f"Task {task_id!r} in queue {queue!r} is not claimed by worker {worker_id!r}."
+        )
+        self.queue = queue
+        self.task_id = task_id
+        self.worker_id = worker_id
+
+
+class VersionConflictError(TasquesError):
+    """Another writer was first: read again and judge anew."""
+
+    code = "version_conflict"
+
+    def __init__(self, queue: str, task_id: str) -> None:
+        super().__init__(f"Task {task_id!r} in queue {queue!r} is being changed by others.")
+        self.queue = queue
+        self.task_id = task_id
+
+
+class UnavailableError(TasquesError):
+    """It can not be done now; `retry_after` is how many seconds to wait before the next try."""
+
+    code = "unavailable"
+    retry_after: ClassVar[int] = 1
+
+
+class StoreUnavailableError(UnavailableError):
+    """Elasticsearch does not answer, or refuses the work for the moment."""
+
+    code = "store_unavailable"
+
+
+class StoreBlockedError(UnavailableError):
+    """An index refuses writes, for example because a disk is full."""
+
+    code = "store_blocked"
+    retry_after = 5
+
+
+class UnresolvedWriteError(UnavailableError):
+    """It could not be found out in time whether a write took place."""
+
+    code = "outcome_unknown"
+
+    def __init__(self, queue: str, task_id: str) -> None:
+        super().__init__(
+            f"It is not known yet whether the change of task {task_id!r} in queue {queue!r} took "
+            "place: get the task, or repeat the request with this id."
+        )
+        self.queue = queue
+        self.task_id = task_id
+
+
+class OverloadedError(UnavailableError):
+    """More work waits in this server than it takes."""
+
+    code = "overloaded"
+
+
+class ShuttingDownError(UnavailableError):
+    """This server is about to stop."""
+
+    code = "shutting_down"
+
+
+class CorruptDocumentError(TasquesError):
+    """A stored document can not be read as what it should be."""
+
+    code = "corrupt_document"
+
+    def __init__(self, document_id: str, reason: str) -> None:
+        super().__init__(f"The stored document {document_id!r} is broken: {reason}")
+        self.document_id = document_id
+        self.reason = reason

@@ -1,0 +1,143 @@
+"""What the use cases need from outside; each promise is in the docstring.
+
+`tests/contract` runs one suite on every implementation, the fakes included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol
+
+from tasques.domain.task import Task, Version
+
+
+class Clock(Protocol):
+    """The time, and waiting for it to pass."""
+
+    def now(self) -> datetime:
+        """The wall-clock instant, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when that many seconds have passed."""
+        ...
+
+
+class Lane(IntEnum):
+    """Which writes go first when many wait: workers' answers, then claims, then new tasks."""
+
+    ACKNOWLEDGE = 0
+    CLAIM = 1
+    CREATE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSearch:
+    """A question for claimable tasks.
+
+    Attributes:
+        queues: names without duplicates; empty means every queue.
+        due_at: only tasks that are due at this instant are found.
+        size: at most this many are found.
+    """
+
+    queues: tuple[str, ...]
+    due_at: datetime
+    size: int
+
+
+class Candidate(Protocol):
+    """A task that a search found: it was claimable when the index was last refreshed."""
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+        ...
+
+    @property
+    def task_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """Its place in the claim order; smaller goes first."""
+        ...
+
+    @property
+    def version(self) -> Version:
+        """The version that was found; a claim is conditional on it."""
+        ...
+
+    def task(self) -> Task:
+        """The task as it was found.
+
+        Raises:
+            CorruptDocumentError: it can not be read.
+        """
+        ...
+
+
+class TaskRepository(Protocol):
+    """Where tasks are kept.
+
+    Every method raises `UnavailableError` (one of its kinds) when it can not be done in time.
+    """
+
+    async def create(self, task: Task) -> Task:
+        """Store a task that must not exist yet.
+
+        Returns:
+            The task with the version that the write produced.
+
+        Raises:
+            TaskAlreadyExistsError: another task of that id is in the queue; found out by a read
+                made for it, so never because this very write was seen before.
+            UnresolvedWriteError: it could not be found out whether the task was stored.
+        """
+        ...
+
+    async def get(self, queue: str, task_id: str) -> Task:
+        """Read a task as of now, not as of the last refresh.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            CorruptDocumentError: what is stored is no task.
+        """
+        ...
+
+    async def update(self, task: Task, lane: Lane) -> Task:
+        """Store `task` if the stored one still has `task.version`.
+
+        Returns:
+            The task with the version that the write produced.
+
+        Raises:
+            VersionConflictError: another writer was first, or the task is gone; found out by a
+                read made for it. Read it again and judge anew.
+            UnresolvedWriteError: it could not be found out whether the task was stored.
+        """
+        ...
+
+    async def search_claimable(
+        self, searches: Sequence[ClaimSearch]
+    ) -> Sequence[Sequence[Candidate]]:
+        """Find claimable tasks for several questions at once.
+
+        Sees what the last refresh saw: what is found may be gone, what is new may be missing.
+
+        Returns:
+            For each search what it found, in claim order.
+        """
+        ...
+
+    async def refresh(self) -> None:
+        """Make every write that was answered before this call visible to searches."""
+        ...

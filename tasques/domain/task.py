@@ -1,0 +1,283 @@
+"""A task, its states, and the moves between them.
+
+::
+
+    queued ──claim──▶ claimed ──complete──▶ done
+      ▲  ▲              │ │ └──fail, attempts left──▶ failed ──claim──▶ claimed
+      │  └───unclaim────┘ └────fail, none left──────▶ dead
+    create
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple, NewType
+
+from tasques.domain.errors import (
+    NotClaimedError,
+    NotOwnedByWorkerError,
+    ReportFromThePastError,
+    UnclaimableError,
+)
+
+JsonText = NewType("JsonText", str)
+"""One JSON object as text, without line breaks. What it says is the clients' affair."""
+
+TIMED_OUT: Final = JsonText(
+    '{"timed_out":"The worker did not finish or report in before the processing timeout."}'
+)
+"""The failure of a claim whose time was over."""
+
+_CLOCK_DIFFERENCE: Final = timedelta(minutes=1)
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class TaskState(StrEnum):
+    """What a task is in; the words are those of the API and of the store."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    FAILED = "failed"
+    DONE = "done"
+    DEAD = "dead"
+
+
+class Version(NamedTuple):
+    """Which write of a document was read; a write may be made conditional on it."""
+
+    seq_no: int
+    primary_term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The latest sign of life of a worker."""
+
+    at: datetime
+    data: JsonText | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended; at most one of `success` and `failure`."""
+
+    at: datetime
+    success: JsonText | None = None
+    failure: JsonText | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who holds, or last held, a task, and until when.
+
+    `claim_id` is random and tells this claim from every other one of the same worker.
+    """
+
+    worker_id: str
+    claimed_at: datetime
+    times_out_at: datetime
+    claim_id: str | None = None
+    last_report: Report | None = None
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """What a client says of a task that it enqueues; defaults are filled in."""
+
+    id: str
+    queue: str
+    kind: str
+    priority: int
+    retry_times: int
+    processing_timeout: timedelta
+    run_at: datetime
+    args: JsonText | None = None
+    context: JsonText | None = None
+    recurring_task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task as it is stored.
+
+    `attempted` counts claims less unclaims; with `retry_times` R there are R + 1 attempts.
+    `incarnation` tells this task from an earlier one of the same id. `version` is that of the
+    document that was read or written; None before the first write. `unknown_members` came from a
+    newer Tasques and are written back as they were.
+    """
+
+    id: str
+    queue: str
+    kind: str
+    state: TaskState
+    priority: int
+    retry_times: int
+    attempted: int
+    processing_timeout: timedelta
+    run_at: datetime
+    last_enqueued_at: datetime
+    created_at: datetime
+    modified_at: datetime
+    incarnation: str
+    args: JsonText | None = None
+    context: JsonText | None = None
+    last_claimed: Claim | None = None
+    recurring_task_id: str | None = None
+    version: Version | None = None
+    unknown_members: Mapping[str, object] = field(default=_NOTHING)
+
+    @classmethod
+    def enqueue(cls, new: NewTask, *, at: datetime, incarnation: str) -> Task:
+        """The task at its creation."""
+        return cls(
+            id=new.id,
+            queue=new.queue,
+            kind=new.kind,
+            state=TaskState.QUEUED,
+            priority=new.priority,
+            retry_times=new.retry_times,
+            attempted=0,
+            processing_timeout=new.processing_timeout,
+            run_at=new.run_at,
+            last_enqueued_at=at,
+            created_at=at,
+            modified_at=at,
+            incarnation=incarnation,
+            args=new.args,
+            context=new.context,
+            recurring_task_id=new.recurring_task_id,
+        )
+
+    @property
+    def remaining_attempts(self) -> int:
+        """How many more times the task may be claimed."""
+        return max(0, self.retry_times + 1 - self.attempted)
+
+    @property
+    def retries(self) -> int:
+        """How many of the attempts so far were retries."""
+        return max(0, self.attempted - 1)
+
+    @property
+    def is_claimable(self) -> bool:
+        """Whether a worker may have it, now or once `run_at` has come."""
+        return (
+            self.state in (TaskState.QUEUED, TaskState.FAILED)
+            and self.attempted <= self.retry_times
+        )
+
+    def is_due(self, at: datetime) -> bool:
+        """Whether a worker may have it at that instant."""
+        return self.is_claimable and self.run_at <= at
+
+    def claim(self, *, worker_id: str, at: datetime, claim_id: str) -> Task:
+        """The task in the hands of a worker; what an earlier claim left is gone.
+
+        Raises:
+            UnclaimableError: it is claimed or finished.
+        """
+        if not self.is_claimable:
+            raise UnclaimableError(self.queue, self.id, self.state)
+        claim = Claim(
+            worker_id=worker_id,
+            claimed_at=at,
+            times_out_at=at + self.processing_timeout,
+            claim_id=claim_id,
+        )
+        return replace(
+            self,
+            state=TaskState.CLAIMED,
+            attempted=self.attempted + 1,
+            last_claimed=claim,
+            modified_at=at,
+        )
+
+    def report(self, *, worker_id: str, at: datetime, data: JsonText | None) -> Task:
+        """The task with a sign of life: its time-out starts anew.
+
+        Clocks of two servers differ a little, so a report is never dated before the stored one,
+        and only one that is over a minute older is refused.
+
+        Raises:
+            NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
+            ReportFromThePastError: a much newer report is stored.
+        """
+        claim = self._claim_of(worker_id)
+        if claim.last_report is not None and claim.last_report.at > at:
+            if claim.last_report.at - at >= _CLOCK_DIFFERENCE:
+                raise ReportFromThePastError(self.queue, self.id, claim.last_report.at)
+            at = claim.last_report.at
+        claim = replace(
+            claim,
+            last_report=Report(at=at, data=data),
+            times_out_at=at + self.processing_timeout,
+        )
+        return replace(self, last_claimed=claim, modified_at=at)
+
+    def complete(self, *, worker_id: str, at: datetime, success: JsonText | None) -> Task:
+        """The task as done, for good.
+
+        Raises:
+            NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
+        """
+        claim = replace(self._claim_of(worker_id), result=Result(at=at, success=success))
+        return replace(self, state=TaskState.DONE, last_claimed=claim, modified_at=at)
+
+    def fail(
+        self, *, worker_id: str, at: datetime, failure: JsonText | None, retry_at: datetime
+    ) -> Task:
+        """The task as failed: to run again at `retry_at`, or dead when out of attempts.
+
+        Raises:
+            NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
+        """
+        claim = replace(self._claim_of(worker_id), result=Result(at=at, failure=failure))
+        if self.remaining_attempts == 0:
+            return replace(self, state=TaskState.DEAD, last_claimed=claim, modified_at=at)
+        return replace(
+            self,
+            state=TaskState.FAILED,
+            run_at=retry_at,
+            last_enqueued_at=at,
+            last_claimed=claim,
+            modified_at=at,
+        )
+
+    def unclaim(self, *, worker_id: str, at: datetime) -> Task:
+        """The task given back: the attempt does not count, and anybody may have it at once.
+
+        Raises:
+            NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
+        """
+        self._claim_of(worker_id)
+        return replace(
+            self,
+            state=TaskState.QUEUED,
+            attempted=self.attempted - 1,
+            last_enqueued_at=at,
+            modified_at=at,
+        )
+
+    def time_out(self, *, at: datetime, retry_at: datetime) -> Task:
+        """The task failed on behalf of a worker whose time was over.
+
+        Raises:
+            NotClaimedError: nobody holds it.
+        """
+        if self.last_claimed is None:
+            raise NotClaimedError(self.queue, self.id, self.state)
+        return self.fail(
+            worker_id=self.last_claimed.worker_id, at=at, failure=TIMED_OUT, retry_at=retry_at
+        )
+
+    def _claim_of(self, worker_id: str) -> Claim:
+        if self.state is not TaskState.CLAIMED or self.last_claimed is None:
+            raise NotClaimedError(self.queue, self.id, self.state)
+        if self.last_claimed.worker_id != worker_id:
+            raise NotOwnedByWorkerError(self.queue, self.id, worker_id)
+        return self.last_claimed
