@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, NamedTuple, NewType
 
 from tasques.domain.errors import (
@@ -33,7 +32,6 @@ TIMED_OUT: Final = JsonText(
 """The failure of a claim whose time was over."""
 
 _CLOCK_DIFFERENCE: Final = timedelta(minutes=1)
-_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class TaskState(StrEnum):
@@ -129,7 +127,7 @@ class Task:
     last_claimed: Claim | None = None
     recurring_task_id: str | None = None
     version: Version | None = None
-    unknown_members: Mapping[str, object] = field(default=_NOTHING)
+    unknown_members: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def enqueue(cls, new: NewTask, *, at: datetime, incarnation: str) -> Task:
