@@ -207,7 +207,7 @@ class Task:
         """
         claim = self._claim_of(worker_id)
         if claim.last_report is not None and claim.last_report.at > at:
-            if claim.last_report.at - at >= _CLOCK_DIFFERENCE:
+            if claim.last_report.at - at > _CLOCK_DIFFERENCE:
                 raise ReportFromThePastError(self.queue, self.id, claim.last_report.at)
             at = claim.last_report.at
         claim = replace(
