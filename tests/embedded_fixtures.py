@@ -1,0 +1,49 @@
+"""Fixtures that start a real Elasticsearch."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tasques.embedded import Cluster
+
+# A frozen node is noticed in seconds instead of half a minute. Too strict for a loaded machine.
+NOTICE_A_HANG: dict[str, object] = {
+    "cluster.fault_detection.follower_check.timeout": "1s",
+    "cluster.fault_detection.leader_check.timeout": "1s",
+    "cluster.publish.timeout": "2s",
+    "cluster.follower_lag.timeout": "3s",
+}
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url():
+    """One server for the whole run; TASQUES_TEST_ELASTICSEARCH names one of your own."""
+    if url := os.environ.get("TASQUES_TEST_ELASTICSEARCH"):
+        yield url
+        return
+    with Cluster() as cluster:
+        yield cluster.urls[0]
+
+
+@pytest.fixture(scope="module")
+def secure_cluster():
+    """One node with TLS and a password."""
+    with Cluster(secure=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def three_nodes():
+    """Start clusters of three nodes, with the given settings; they end with the test."""
+    started = []
+
+    def start(settings=None):
+        cluster = Cluster(3, heap="256m", settings=settings)
+        started.append(cluster)
+        return cluster.start()
+
+    yield start
+    for cluster in started:
+        cluster.stop()
