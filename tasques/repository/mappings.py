@@ -1,0 +1,122 @@
+"""What Elasticsearch is told about our documents, and how a stored mapping differs from that.
+
+A change here is additive (a new field) and raises the version of the mapping: `setup` adds the
+new fields to what exists. Whatever can not be added to an existing index needs a new index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+Fields = Mapping[str, Any]
+"""The `properties` of a mapping or of an object in it."""
+
+_KEYWORD: Final = MappingProxyType({"type": "keyword"})
+_LONG: Final = MappingProxyType({"type": "long"})
+_DATE: Final = MappingProxyType({"type": "date"})
+# Compared after a read and never searched for, so neither an index nor columns are paid for.
+_MARK: Final = MappingProxyType({"type": "keyword", "index": False, "doc_values": False})
+# Holds one JSON text. A disabled object takes whatever is there and looks into nothing: a text
+# of any length is neither a term (these end at 32,766 bytes) nor parsed.
+_OPAQUE: Final = MappingProxyType({"type": "object", "enabled": False})
+
+TASKS_VERSION: Final = 1
+
+TASKS: Final[Fields] = MappingProxyType(
+    {
+        "args": _OPAQUE,
+        "attempted": _LONG,
+        "claim_rank": _LONG,
+        "context": _OPAQUE,
+        "due_at": _DATE,
+        "failure_message": {"type": "text"},
+        "id": _KEYWORD,
+        "incarnation": _KEYWORD,
+        "kind": _KEYWORD,
+        "last_claimed": {
+            "properties": {
+                "claim_id": _MARK,
+                "claimed_at": _DATE,
+                "last_report": {"properties": {"at": _DATE, "data": _OPAQUE}},
+                "result": {"properties": {"at": _DATE, "failure": _OPAQUE, "success": _OPAQUE}},
+                "times_out_at": _DATE,
+                "worker_id": _KEYWORD,
+            }
+        },
+        "last_enqueued_at": _DATE,
+        "metadata": {"properties": {"created_at": _DATE, "modified_at": _DATE}},
+        "priority": _LONG,
+        "processing_timeout": _LONG,
+        "queue": _KEYWORD,
+        "recurring_task_id": _KEYWORD,
+        "retry_times": _LONG,
+        "run_at": _DATE,
+        "state": _KEYWORD,
+        "write_id": _MARK,
+    }
+)
+
+
+def mapping(fields: Fields, meta: Mapping[str, object]) -> dict[str, Any]:
+    """The whole mapping of an index with these fields and no others."""
+    return {"dynamic": "strict", "_meta": dict(meta), "properties": plain(fields)}
+
+
+def plain(value: Any) -> Any:
+    """The same value made of dictionaries, as the client's serializer wants it."""
+    if isinstance(value, Mapping):
+        return {key: plain(member) for key, member in value.items()}
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a stored mapping falls short of the wanted one.
+
+    Attributes:
+        missing: the fields to add, in the form of `properties`.
+        conflicts: a sentence for each field that is there as something else; these can not be
+            changed in an existing index.
+    """
+
+    missing: Fields
+    conflicts: tuple[str, ...]
+
+
+def difference(stored: Fields, wanted: Fields) -> Difference:
+    """Compare two `properties`. Fields that only the stored one has do not count."""
+    return Difference(_missing(stored, wanted), tuple(_conflicts(stored, wanted, "")))
+
+
+def _missing(stored: Fields, wanted: Fields) -> dict[str, Any]:
+    missing: dict[str, Any] = {}
+    for name, field in wanted.items():
+        if name not in stored:
+            missing[name] = plain(field)
+        elif "properties" in field:
+            inner = _missing(stored[name].get("properties", {}), field["properties"])
+            if inner:
+                missing[name] = {"properties": inner}
+    return missing
+
+
+def _conflicts(stored: Fields, wanted: Fields, path: str) -> Iterator[str]:
+    for name, field in wanted.items():
+        if name not in stored:
+            continue
+        found, needed = _kind(stored[name]), _kind(field)
+        if found != needed:
+            yield f"{path}{name} is of type {found} and must be {needed}"
+        elif "properties" in field:
+            inner = stored[name].get("properties", {})
+            yield from _conflicts(inner, field["properties"], f"{path}{name}.")
+
+
+def _kind(field: Fields) -> str:
+    kind = str(field.get("type", "object"))
+    if kind == "object" and field.get("enabled", True) is False:
+        return "object (not enabled)"
+    return kind
