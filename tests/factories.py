@@ -1,0 +1,41 @@
+"""Values for tests: each factory fills in what the test does not care about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+
+from tasques.domain.task import NewTask, Task
+
+START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+"""The instant at which tests begin."""
+
+_numbers: Final = count()
+
+
+def a_new_task(**changes: Any) -> NewTask:
+    """What a client enqueues: due at once, four attempts of 30 minutes."""
+    members: dict[str, Any] = {
+        "id": "task-1",
+        "queue": "mail",
+        "kind": "send",
+        "priority": 0,
+        "retry_times": 3,
+        "processing_timeout": timedelta(minutes=30),
+        "run_at": START,
+    }
+    return NewTask(**members | changes)
+
+
+def a_task(**changes: Any) -> Task:
+    """A queued task that is due at `START`, with an incarnation of its own."""
+    task = Task.enqueue(a_new_task(), at=START, incarnation=f"incarnation-{next(_numbers):010}")
+    return replace(task, **changes)
+
+
+def a_claimed_task(**changes: Any) -> Task:
+    """A task that `worker-1` claimed at `START`, by the claim `claim-1`."""
+    task = a_task().claim(worker_id="worker-1", at=START, claim_id="claim-1")
+    return replace(task, **changes)

@@ -1,0 +1,242 @@
+"""Stand-ins for what is outside: simple, exact, and checked by `tests/contract`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final, TypeVar
+
+from factories import START
+
+from tasques.domain.claim_rank import claim_rank
+from tasques.domain.errors import (
+    CorruptDocumentError,
+    TaskAlreadyExistsError,
+    TaskNotFoundError,
+    VersionConflictError,
+)
+from tasques.domain.ports import ClaimSearch, Lane
+from tasques.domain.task import Task, Version
+
+_TURNS: Final = 50
+
+Answer = TypeVar("Answer")
+
+
+async def settle() -> None:
+    """Let everything run that can run without time passing.
+
+    For code that awaits only the clock and fakes: a socket answers in its own time.
+    """
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on. Implements `Clock`."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._start = start
+        self._elapsed = 0.0
+        self._order = count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    @property
+    def sleepers(self) -> int:
+        """How many wait for time to pass."""
+        return sum(not wake.done() for _, _, wake in self._sleepers)
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._elapsed)
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        wake = asyncio.get_running_loop().create_future()
+        heappush(self._sleepers, (self._elapsed + seconds, next(self._order), wake))
+        await wake
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: everyone wakes at their own time, and has done before the next does."""
+        end = self._elapsed + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            at, _, wake = heappop(self._sleepers)
+            if not wake.done():  # else the sleeper was cancelled
+                self._elapsed = at
+                wake.set_result(None)
+                await settle()
+        self._elapsed = end
+        await settle()
+
+
+class Operation(StrEnum):
+    """The methods of a repository of tasks."""
+
+    CREATE = "create"
+    GET = "get"
+    UPDATE = "update"
+    SEARCH = "search_claimable"
+    REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTask:
+    """What a search of the fake found. Implements `Candidate`."""
+
+    queue: str
+    task_id: str
+    rank: int
+    version: Version
+    _task: Task | None
+
+    def task(self) -> Task:
+        if self._task is None:
+            raise CorruptDocumentError(f"{self.queue}:{self.task_id}", "broken by a test")
+        return self._task
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: Exception
+    of: Operation | None
+    landed: bool
+
+
+@dataclass(slots=True)
+class InMemoryTaskRepository:
+    """Tasks in a dictionary. Implements `TaskRepository`.
+
+    Attributes:
+        before_update: awaited before each update is judged; it may `store` and `remove`.
+        before_search: awaited before each search looks.
+        calls: how often each operation was begun.
+        writes: what was updated, and in which lane, in order.
+        searches: every question that was asked, in order.
+    """
+
+    before_update: Callable[[Task], Awaitable[None]] | None = None
+    before_search: Callable[[], Awaitable[None]] | None = None
+    calls: Counter[Operation] = field(default_factory=Counter)
+    writes: list[tuple[Task, Lane]] = field(default_factory=list)
+    searches: list[ClaimSearch] = field(default_factory=list)
+    _tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
+    _searchable: dict[tuple[str, str], Task] = field(default_factory=dict)
+    _broken: set[tuple[str, str]] = field(default_factory=set)
+    _failures: list[_Failure] = field(default_factory=list)
+    _writes_so_far: count[int] = field(default_factory=count)
+
+    # ------------------------------------------------------------------ what tests may do
+
+    def fail_next(
+        self, error: Exception, *, of: Operation | None = None, landed: bool = False
+    ) -> None:
+        """Make the next operation (of that kind) fail; one that `landed` takes effect first."""
+        self._failures.append(_Failure(error, of, landed))
+
+    def store(self, task: Task) -> Task:
+        """Write whatever is there, as another server might have."""
+        stored = replace(task, version=Version(next(self._writes_so_far), 1))
+        self._tasks[task.queue, task.id] = stored
+        return stored
+
+    def remove(self, queue: str, task_id: str) -> None:
+        """Take a task away, as archiving does."""
+        del self._tasks[queue, task_id]
+
+    def break_document(self, queue: str, task_id: str) -> None:
+        """Make a stored task unreadable."""
+        self._broken.add((queue, task_id))
+
+    @property
+    def stored(self) -> list[Task]:
+        """Every task as it is now, in the order of creation."""
+        return list(self._tasks.values())
+
+    # ------------------------------------------------------------------ the port
+
+    async def create(self, task: Task) -> Task:
+        failure = await self._begin(Operation.CREATE)
+        there = self._tasks.get((task.queue, task.id))
+        if there is not None and there.incarnation != task.incarnation:
+            raise TaskAlreadyExistsError(task.queue, task.id)
+        return _unless(failure, there or self.store(task))
+
+    async def get(self, queue: str, task_id: str) -> Task:
+        failure = await self._begin(Operation.GET)
+        task = self._tasks.get((queue, task_id))
+        if task is None:
+            raise TaskNotFoundError(queue, task_id)
+        if (queue, task_id) in self._broken:
+            raise CorruptDocumentError(f"{queue}:{task_id}", "broken by a test")
+        return _unless(failure, task)
+
+    async def update(self, task: Task, lane: Lane) -> Task:
+        failure = await self._begin(Operation.UPDATE)
+        if self.before_update is not None:
+            await self.before_update(task)
+        there = self._tasks.get((task.queue, task.id))
+        if there is None or there.version != task.version:
+            raise VersionConflictError(task.queue, task.id)
+        stored = self.store(task)
+        self.writes.append((stored, lane))
+        return _unless(failure, stored)
+
+    async def search_claimable(
+        self, searches: Sequence[ClaimSearch]
+    ) -> Sequence[Sequence[FoundTask]]:
+        failure = await self._begin(Operation.SEARCH)
+        if self.before_search is not None:
+            await self.before_search()
+        self.searches.extend(searches)
+        return _unless(failure, [self._find(search) for search in searches])
+
+    async def refresh(self) -> None:
+        failure = await self._begin(Operation.REFRESH)
+        self._searchable = dict(self._tasks)
+        _unless(failure, None)
+
+    async def _begin(self, operation: Operation) -> _Failure | None:
+        self.calls[operation] += 1
+        await asyncio.sleep(0)  # as over a network, others get their turn in between
+        for failure in self._failures:
+            if failure.of in (None, operation):
+                self._failures.remove(failure)
+                if not failure.landed:
+                    raise failure.error
+                return failure
+        return None
+
+    def _find(self, search: ClaimSearch) -> list[FoundTask]:
+        found = [
+            self._found(task)
+            for task in self._searchable.values()
+            if task.is_due(search.due_at) and (not search.queues or task.queue in search.queues)
+        ]
+        return sorted(found, key=lambda candidate: candidate.rank)[: search.size]
+
+    def _found(self, task: Task) -> FoundTask:
+        assert task.version is not None
+        return FoundTask(
+            queue=task.queue,
+            task_id=task.id,
+            rank=claim_rank(task.priority, task.run_at),
+            version=task.version,
+            _task=None if (task.queue, task.id) in self._broken else task,
+        )
+
+
+def _unless(failure: _Failure | None, answer: Answer) -> Answer:
+    if failure is not None:
+        raise failure.error
+    return answer
