@@ -19,6 +19,7 @@ The tree; what the caller may do about it is the second level::
     │   ├── UnresolvedWriteError     nobody can tell yet whether a write took place
     │   ├── OverloadedError          a bounded queue here is full
     │   └── ShuttingDownError        this server is about to stop
+    ├── StoreRejectedError           Elasticsearch will never take this write: a fault of ours
     └── CorruptDocumentError         a stored document is not what was written
 
 `code` is the stable, machine-readable name of the error on the wire.
@@ -187,6 +188,12 @@ class ShuttingDownError(UnavailableError):
     """This server is about to stop."""
 
     code = "shutting_down"
+
+
+class StoreRejectedError(TasquesError):
+    """Elasticsearch refuses a write for good; the reason is in the log."""
+
+    code = "store_rejected"
 
 
 class CorruptDocumentError(TasquesError):

@@ -1,0 +1,206 @@
+"""Tasks as documents and back: pure functions.
+
+Instants are RFC 3339 text, durations are nanoseconds, and what clients say in free form (`args`,
+`context`, the data of reports and results) is kept as JSON *text*: as an object it would be
+Elasticsearch's to refuse or to change.
+
+`due_at` and `claim_rank` are there only while the task is claimable, so that a search for
+claimable tasks is a search for `due_at`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from tasques.domain.claim_rank import claim_rank
+from tasques.domain.errors import CorruptDocumentError
+from tasques.domain.instant import format_instant
+from tasques.domain.task import (
+    Claim,
+    JsonText,
+    Report,
+    Result,
+    Task,
+    TaskState,
+    Version,
+)
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MAX_FAILURE_MESSAGE: Final = 1024
+_KNOWN_MEMBERS: Final = frozenset(
+    {
+        "args",
+        "attempted",
+        "claim_rank",
+        "context",
+        "due_at",
+        "failure_message",
+        "id",
+        "incarnation",
+        "kind",
+        "last_claimed",
+        "last_enqueued_at",
+        "metadata",
+        "priority",
+        "processing_timeout",
+        "queue",
+        "recurring_task_id",
+        "retry_times",
+        "run_at",
+        "state",
+        "write_id",
+    }
+)
+
+Source = Mapping[str, Any]
+
+
+def document_id(queue: str, task_id: str) -> str:
+    """The `_id` of a task that is not archived."""
+    return f"{queue}:{task_id}"
+
+
+def to_document(task: Task, write_id: str) -> bytes:
+    """The document of a task, as one line of JSON."""
+    run_at = format_instant(task.run_at)
+    document: dict[str, object] = {
+        **task.unknown_members,
+        "id": task.id,
+        "queue": task.queue,
+        "kind": task.kind,
+        "state": task.state,
+        "priority": task.priority,
+        "retry_times": task.retry_times,
+        "attempted": task.attempted,
+        "processing_timeout": _to_nanoseconds(task.processing_timeout),
+        "run_at": run_at,
+        "last_enqueued_at": format_instant(task.last_enqueued_at),
+        "metadata": {
+            "created_at": format_instant(task.created_at),
+            "modified_at": format_instant(task.modified_at),
+        },
+        "incarnation": task.incarnation,
+        "write_id": write_id,
+    }
+    if task.is_claimable:
+        document["due_at"] = run_at
+        document["claim_rank"] = claim_rank(task.priority, task.run_at)
+    if task.args is not None:
+        document["args"] = task.args
+    if task.context is not None:
+        document["context"] = task.context
+    if task.recurring_task_id is not None:
+        document["recurring_task_id"] = task.recurring_task_id
+    if task.last_claimed is not None:
+        document["last_claimed"] = _claim_document(task.last_claimed)
+        failure = task.last_claimed.result and task.last_claimed.result.failure
+        if failure:
+            document["failure_message"] = failure_message(failure)
+    return orjson.dumps(document)
+
+
+def _claim_document(claim: Claim) -> dict[str, object]:
+    document: dict[str, object] = {
+        "worker_id": claim.worker_id,
+        "claimed_at": format_instant(claim.claimed_at),
+        "times_out_at": format_instant(claim.times_out_at),
+    }
+    if claim.claim_id is not None:
+        document["claim_id"] = claim.claim_id
+    if (report := claim.last_report) is not None:
+        document["last_report"] = _present(at=format_instant(report.at), data=report.data)
+    if (result := claim.result) is not None:
+        document["result"] = _present(
+            at=format_instant(result.at), success=result.success, failure=result.failure
+        )
+    return document
+
+
+def _present(**members: object) -> dict[str, object]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def failure_message(failure: JsonText) -> str:
+    """What to search failures by: the usual member for a message, else the whole text."""
+    try:
+        members = orjson.loads(failure)
+    except orjson.JSONDecodeError:  # integers beyond 64 bits are fine, but deep nesting is not
+        members = {}
+    for name in ("message", "error", "err", "reason", "timed_out"):
+        if isinstance(message := members.get(name), str):
+            return message[:_MAX_FAILURE_MESSAGE]
+    return failure[:_MAX_FAILURE_MESSAGE]
+
+
+def from_document(source: Source, version: Version, found_id: str) -> Task:
+    """The task that a document holds.
+
+    Raises:
+        CorruptDocumentError: members are missing or of the wrong kind.
+    """
+    try:
+        metadata = source["metadata"]
+        claim = source.get("last_claimed")
+        return Task(
+            id=source["id"],
+            queue=source["queue"],
+            kind=source["kind"],
+            state=TaskState(source["state"]),
+            priority=source["priority"],
+            retry_times=source["retry_times"],
+            attempted=source["attempted"],
+            processing_timeout=_from_nanoseconds(source["processing_timeout"]),
+            run_at=datetime.fromisoformat(source["run_at"]),
+            last_enqueued_at=datetime.fromisoformat(source["last_enqueued_at"]),
+            created_at=datetime.fromisoformat(metadata["created_at"]),
+            modified_at=datetime.fromisoformat(metadata["modified_at"]),
+            incarnation=source["incarnation"],
+            args=source.get("args"),
+            context=source.get("context"),
+            last_claimed=None if claim is None else _claim_from(claim),
+            recurring_task_id=source.get("recurring_task_id"),
+            version=version,
+            unknown_members=_unknown_members(source),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptDocumentError(found_id, f"{type(error).__name__}: {error}") from error
+
+
+def _unknown_members(source: Source) -> Mapping[str, object]:
+    if source.keys() <= _KNOWN_MEMBERS:
+        return {}
+    return {name: source[name] for name in source.keys() - _KNOWN_MEMBERS}
+
+
+def _claim_from(source: Source) -> Claim:
+    report = source.get("last_report")
+    result = source.get("result")
+    return Claim(
+        worker_id=source["worker_id"],
+        claimed_at=datetime.fromisoformat(source["claimed_at"]),
+        times_out_at=datetime.fromisoformat(source["times_out_at"]),
+        claim_id=source.get("claim_id"),
+        last_report=report
+        and Report(at=datetime.fromisoformat(report["at"]), data=report.get("data")),
+        result=result
+        and Result(
+            at=datetime.fromisoformat(result["at"]),
+            success=result.get("success"),
+            failure=result.get("failure"),
+        ),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _to_nanoseconds(duration: timedelta) -> int:
+    return duration // _MICROSECOND * 1000
+
+
+@lru_cache(maxsize=1024)
+def _from_nanoseconds(nanoseconds: int) -> timedelta:
+    return timedelta(microseconds=nanoseconds // 1000)

@@ -1,0 +1,217 @@
+"""Tasks in Elasticsearch. Implements `tasques.domain.ports.TaskRepository`.
+
+A conflict is never believed at once. Answers get lost, the writer repeats, and Elasticsearch
+repeats too, when a primary dies: so a 409 may be the echo of our own write. After each one the
+document is read, and our `write_id` (or, after a create, our `incarnation`) in it means that the
+write took place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from tasques.domain.errors import (
+    StoreUnavailableError,
+    TaskAlreadyExistsError,
+    TaskNotFoundError,
+    UnavailableError,
+    UnresolvedWriteError,
+    VersionConflictError,
+)
+from tasques.domain.ports import Candidate, ClaimSearch, Clock, Lane
+from tasques.domain.task import Task, Version
+from tasques.repository.bulk import BulkWriter, OutcomeUnknownError, WriteConflictError
+from tasques.repository.connection import NDJSON, Answer, Connection, NoAnswerError
+from tasques.repository.documents import document_id, from_document, to_document
+from tasques.repository.queries import claimable
+from tasques.repository.reads import DocumentReader, Found
+from tasques.repository.verdict import error_of
+
+_STALE_READ_PAUSE: Final = 0.05
+_STALE_READS: Final = 40
+_SEARCH_TARGET: Final = (
+    "/_msearch?filter_path=responses.hits.hits._id,responses.hits.hits._source,"
+    "responses.hits.hits._seq_no,responses.hits.hits._primary_term,responses.hits.hits.sort,"
+    "responses.status,responses.error"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCandidate:
+    """A hit of a claim search; read as a task only when somebody wants it."""
+
+    document_id: str
+    source: dict[str, Any]
+    rank: int
+    version: Version
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+        return self.document_id.partition(":")[0]
+
+    @property
+    def task_id(self) -> str:
+        """Its id."""
+        return self.document_id.partition(":")[2]
+
+    def task(self) -> Task:
+        """The task as it was found.
+
+        Raises:
+            CorruptDocumentError: it can not be read.
+        """
+        return from_document(self.source, self.version, self.document_id)
+
+
+class ElasticsearchTaskRepository:
+    """Keeps tasks in the index behind one alias."""
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        connection: Connection,
+        writer: BulkWriter,
+        reader: DocumentReader,
+        clock: Clock,
+        new_write_id: Callable[[], str],
+        request_timeout: float,
+    ) -> None:
+        """Make a repository; `request_timeout` is in seconds."""
+        self._alias = alias
+        self._connection = connection
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+        self._new_write_id = new_write_id
+        self._request_timeout = request_timeout
+
+    async def create(self, task: Task) -> Task:
+        """Store a task that must not exist yet. See the port."""
+        write_id = self._new_write_id()
+        body = self._operation("create", task, write_id)
+        try:
+            version = await self._writer.submit(Lane.CREATE, body)
+        except WriteConflictError:
+            return await self._resolve_create(task, write_id)
+        except OutcomeUnknownError as error:
+            raise UnresolvedWriteError(task.queue, task.id) from error
+        return replace(task, version=version)
+
+    async def get(self, queue: str, task_id: str) -> Task:
+        """Read a task as of now. See the port."""
+        found = await self._reader.get(self._alias, document_id(queue, task_id))
+        if found is None:
+            raise TaskNotFoundError(queue, task_id)
+        return self._task(found, queue, task_id)
+
+    async def update(self, task: Task, lane: Lane) -> Task:
+        """Store a task if nobody wrote it since it was read. See the port."""
+        write_id = self._new_write_id()
+        body = self._operation("index", task, write_id)
+        try:
+            version = await self._writer.submit(lane, body)
+        except WriteConflictError:
+            return await self._resolve_update(task, write_id)
+        except OutcomeUnknownError as error:
+            raise UnresolvedWriteError(task.queue, task.id) from error
+        return replace(task, version=version)
+
+    async def search_claimable(
+        self, searches: Sequence[ClaimSearch]
+    ) -> Sequence[Sequence[Candidate]]:
+        """Find claimable tasks for several questions at once. See the port."""
+        header = orjson.dumps({"index": self._alias}) + b"\n"
+        body = b"".join(header + orjson.dumps(claimable(search)) + b"\n" for search in searches)
+        answer = await self._ask("POST", _SEARCH_TARGET, body, content_type=NDJSON)
+        responses = orjson.loads(answer.body)["responses"]
+        return [_candidates(response) for response in responses]
+
+    async def refresh(self) -> None:
+        """Make what was written visible to searches. See the port."""
+        await self._ask("POST", f"/{self._alias}/_refresh", None)
+
+    # ---------------------------------------------------------------- writing
+
+    def _operation(self, action: str, task: Task, write_id: str) -> bytes:
+        target: dict[str, object] = {
+            "_index": self._alias,
+            "_id": document_id(task.queue, task.id),
+        }
+        if task.version is not None:
+            target["if_seq_no"] = task.version.seq_no
+            target["if_primary_term"] = task.version.primary_term
+        return orjson.dumps({action: target}) + b"\n" + to_document(task, write_id) + b"\n"
+
+    async def _resolve_create(self, task: Task, write_id: str) -> Task:
+        """Find out what a conflict on a create means."""
+        # A read that shows nothing where a create conflicted is older than the conflict.
+        found = await self._read_until(task, lambda found: found is not None)
+        if found is None or found.source.get("incarnation") != task.incarnation:
+            raise TaskAlreadyExistsError(task.queue, task.id)
+        if found.source.get("write_id") == write_id:
+            return replace(task, version=found.version)
+        # Ours, and somebody has changed it since.
+        return self._task(found, task.queue, task.id)
+
+    async def _resolve_update(self, task: Task, write_id: str) -> Task:
+        """Find out what a conflict on an update means."""
+        # A read that shows the version that the write was conditional on is older than it.
+        found = await self._read_until(
+            task, lambda found: found is None or found.version != task.version
+        )
+        if found is not None and found.source.get("write_id") == write_id:
+            return replace(task, version=found.version)
+        raise VersionConflictError(task.queue, task.id)
+
+    async def _read_until(
+        self, task: Task, is_fresh: Callable[[Found | None], bool]
+    ) -> Found | None:
+        """Read until the answer can not be older than the conflict that it has to explain."""
+        for _ in range(_STALE_READS):
+            try:
+                found = await self._reader.get(self._alias, document_id(task.queue, task.id))
+            except UnavailableError as error:
+                raise UnresolvedWriteError(task.queue, task.id) from error
+            if is_fresh(found):
+                return found
+            await self._clock.sleep(_STALE_READ_PAUSE)
+        raise UnresolvedWriteError(task.queue, task.id)
+
+    # ---------------------------------------------------------------- reading
+
+    def _task(self, found: Found, queue: str, task_id: str) -> Task:
+        return from_document(found.source, found.version, document_id(queue, task_id))
+
+    async def _ask(
+        self, method: str, target: str, body: bytes | None, **content_type: str
+    ) -> Answer:
+        try:
+            answer = await self._connection.request(
+                method, target, body, timeout=self._request_timeout, **content_type
+            )
+        except NoAnswerError as error:
+            raise StoreUnavailableError("Elasticsearch does not answer.") from error
+        if answer.status != 200:
+            raise StoreUnavailableError(f"Elasticsearch refuses to search ({answer.status}).")
+        return answer
+
+
+def _candidates(response: dict[str, Any]) -> list[Candidate]:
+    if response.get("status") != 200:
+        error_type, _ = error_of(response)
+        raise StoreUnavailableError(f"Elasticsearch can not search ({error_type}).")
+    return [
+        FoundCandidate(
+            hit["_id"],
+            hit["_source"],
+            hit["sort"][0],
+            Version(hit["_seq_no"], hit["_primary_term"]),
+        )
+        for hit in response.get("hits", {}).get("hits", ())
+    ]
