@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from yaml.constructor import ConstructorError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -39,9 +38,9 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[dict
     seen: set[str] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise ConstructorError(problem="a key must be text", problem_mark=key.start_mark)
+            raise YamlError(f"has a key{_place(key.start_mark)} that is no text")
         if key.value in seen:
-            raise ConstructorError(problem="a key is there twice", problem_mark=key.start_mark)
+            raise YamlError(f"has a key twice{_place(key.start_mark)}")
         seen.add(key.value)
     yield from loader.construct_yaml_map(node)
 
@@ -71,14 +70,19 @@ def read_yaml(text: str | bytes) -> object:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader that keeps texts
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        where = _place(error.problem_mark or error.context_mark)
         problem = _QUOTED.sub("...", error.problem or "it can not be read")
         raise YamlError(
             f"is no valid YAML{where}: {problem}; quote texts that hold signs of YAML"
         ) from None
+    except YamlError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError):
         raise YamlError("is no valid YAML: it holds characters or values that YAML lacks") from None
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
 
 
 def plain_value(value: object) -> object:
