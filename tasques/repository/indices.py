@@ -12,9 +12,6 @@ from elasticsearch import AsyncElasticsearch
 from tasques.repository import mappings
 from tasques.repository.setup_errors import SetupError, explained
 
-PRIORITY: Final = 500
-"""Of our templates; above those that Elasticsearch brings along (up to 200)."""
-
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OWNER: Final = "tasques"
 
@@ -118,9 +115,15 @@ class StoredIndex:
     settings: Mapping[str, Any]
 
     @property
+    def meta(self) -> Mapping[str, object]:
+        """What its mapping is marked with."""
+        meta: Mapping[str, object] = self.mapping.get("_meta", {})
+        return meta
+
+    @property
     def version(self) -> int:
         """The version of its mapping; 0 if we did not make it."""
-        return managed_version(self.mapping.get("_meta"))
+        return managed_version(self.meta)
 
     @property
     def fields(self) -> mappings.Fields:
@@ -129,9 +132,23 @@ class StoredIndex:
         return fields
 
     @property
+    def is_strict(self) -> bool:
+        """Whether it refuses fields that its mapping does not have."""
+        return str(self.mapping.get("dynamic")) == "strict"
+
+    @property
     def is_closed(self) -> bool:
         """Whether it can be neither read nor written."""
-        return str(self.settings.get("verified_before_close")) == "true"
+        return self.settings.get("verified_before_close") == "true"
+
+    def changes_to(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Those of the wanted settings that it does not have."""
+        changes = {
+            name: value for name, value in wanted.items() if self.settings.get(name) != value
+        }
+        if self.settings.get("auto_expand_replicas", "false") != "false":
+            changes.pop("number_of_replicas", None)  # Elasticsearch would undo it
+        return changes
 
 
 def managed_version(meta: object) -> int:
@@ -157,22 +174,26 @@ async def find(client: AsyncElasticsearch, spec: IndexSpec) -> dict[str, StoredI
     }
 
 
+def holders(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> list[StoredIndex]:
+    """The indices that have the alias."""
+    return [index for index in found.values() if spec.alias in index.aliases]
+
+
 def choose(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> StoredIndex | None:
     """Which index the alias should point to; none means that it has to be made.
 
     An index of ours that has the alias keeps it, whatever it is called: somebody may have copied
-    the tasks into it, or a newer Tasques may have made it.
+    the documents into it, or a newer Tasques may have made it.
 
     Raises:
-        SetupError: an operator has to decide.
+        SetupError: the alias can not exist.
     """
     if spec.alias in found:
         raise SetupError(
-            f"There is an index named {spec.alias}, but that name must be an alias. Move what is "
-            "in it to an index of another name, or delete it, and run the set-up again."
+            f"There is an index named {spec.alias}, but that name has to be an alias. Copy what "
+            "is worth keeping to an index of another name, delete it, and run the set-up again."
         )
-    behind = [index for index in found.values() if spec.alias in index.aliases]
-    ours = [index for index in behind if index.version or index.name == spec.index]
+    ours = [i for i in holders(spec, found) if i.version or i.name == spec.index]
     if ours:
         return max(ours, key=lambda index: (index.version, index.name == spec.index))
     return found.get(spec.index)
@@ -181,13 +202,13 @@ def choose(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> StoredIndex | N
 def alias_problem(
     spec: IndexSpec, found: Mapping[str, StoredIndex], current: StoredIndex
 ) -> str | None:
-    """What is wrong with the alias, given where it should point to."""
-    behind = [index.name for index in found.values() if spec.alias in index.aliases]
-    if not behind:
-        return f"the alias {spec.alias} is missing"
-    if behind != [current.name]:
-        others = ", ".join(sorted(name for name in behind if name != current.name))
-        return f"the alias {spec.alias} points to {others} and should point to {current.name} only"
+    """What is wrong with the alias, as a sentence, given where it should point to."""
+    holding = [index.name for index in holders(spec, found)]
+    if not holding:
+        return f"The alias {spec.alias} is missing."
+    if holding != [current.name]:
+        names = " and ".join(sorted(holding))
+        return f"The alias {spec.alias} points to {names} instead of {current.name} alone."
     if dict(current.aliases[spec.alias]) != {"is_write_index": True}:
-        return f"the alias {spec.alias} is not a plain write alias of {current.name}"
+        return f"The alias {spec.alias} is not a plain write alias of {current.name}."
     return None

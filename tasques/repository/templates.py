@@ -1,0 +1,68 @@
+"""The index templates that Tasques keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from elasticsearch import AsyncElasticsearch, NotFoundError
+
+from tasques.repository import mappings
+from tasques.repository.indices import IndexSettings, IndexSpec, managed_version
+from tasques.repository.setup_errors import explained
+
+_PRIORITY: Final = 500  # above those that Elasticsearch brings along, which go up to 200
+
+
+async def find_template(client: AsyncElasticsearch, spec: IndexSpec) -> Mapping[str, Any] | None:
+    """The template of a spec as it is stored, or none.
+
+    Raises:
+        SetupError, StoreUnavailableError: Elasticsearch does not tell.
+    """
+    with explained(f"read the index template {spec.alias}", privilege="cluster privilege monitor"):
+        try:
+            answer = await client.indices.get_index_template(name=spec.alias)
+        except NotFoundError:
+            return None
+    template: Mapping[str, Any] = answer["index_templates"][0]["index_template"]
+    return template
+
+
+def template_version(template: Mapping[str, Any] | None) -> int:
+    """The version of a stored template; 0 if there is none or we did not make it."""
+    return 0 if template is None else managed_version(template.get("_meta"))
+
+
+def is_as_wanted(stored: Mapping[str, Any], spec: IndexSpec, settings: IndexSettings) -> bool:
+    """Whether a stored template needs no writing."""
+    template = stored.get("template", {})
+    gap = mappings.difference(template.get("mappings", {}).get("properties", {}), spec.fields)
+    return (
+        template_version(stored) == spec.version
+        and template.get("settings", {}).get("index") == settings.all
+        and tuple(stored.get("index_patterns", ())) == spec.patterns
+        and stored.get("priority") == _PRIORITY
+        and not gap.missing
+        and not gap.conflicts
+    )
+
+
+async def put_template(
+    client: AsyncElasticsearch, spec: IndexSpec, settings: IndexSettings
+) -> None:
+    """Write the template of a spec.
+
+    Raises:
+        SetupError, StoreUnavailableError: Elasticsearch did not take it.
+    """
+    privilege = "cluster privilege manage_index_templates"
+    with explained(f"write the index template {spec.alias}", privilege=privilege):
+        await client.indices.put_index_template(
+            name=spec.alias,
+            index_patterns=list(spec.patterns),
+            priority=_PRIORITY,
+            version=spec.version,
+            meta=spec.meta,
+            template={"settings": {"index": settings.all}, "mappings": spec.mapping},
+        )
