@@ -13,8 +13,8 @@ MASK: Final = "********"
 
 _HEADER: Final = re.compile(
     r"""
-    ((?:authorization|cookie) \\?['"]? \s* [:=,] \s* b?\\?['"]?)  # name, quotes, separator
-    (?:[a-z-]+\s+)?                                                 # Basic, Bearer, ApiKey
+    ((?:authorization|cookie) [\\'"]* \s* [:=,] \s* [\\'"]* b? [\\'"]*)  # name, quotes, separator
+    (?:[a-z-]+\s+)?                                                      # Basic, Bearer, ApiKey
     [^\s'"\\,;)}\]]+
     """,
     re.IGNORECASE | re.VERBOSE,
