@@ -39,7 +39,8 @@ class Account:
         if stat.S_ISDIR(found.st_mode) or found.st_mode & stat.S_IXUSR:
             wanted |= stat.S_IXOTH
         return self._may(found, wanted) and all(
-            self._may(folder.stat(), stat.S_IXOTH) for folder in path.parents
+            self._may(folder.stat(), stat.S_IXOTH)
+            for folder in {*path.absolute().parents, *path.resolve().parents}
         )
 
     def _may(self, found: os.stat_result, wanted: int) -> bool:

@@ -6,12 +6,18 @@ import os
 import shutil
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tasques.embedded.accounts import acting_as, server_account
-from tasques.embedded.configuration import Settings, multi_node_settings, node_settings
-from tasques.embedded.distribution import distribution, given_home, release_in
+from tasques.embedded.configuration import (
+    SECURE_SETTINGS,
+    Settings,
+    jvm_options,
+    multi_node_settings,
+    node_settings,
+)
 from tasques.embedded.errors import (
     ClosedPathError,
     EmbeddedError,
@@ -21,14 +27,14 @@ from tasques.embedded.errors import (
     WrongThreadError,
     translated,
 )
-from tasques.embedded.java import find_java, java_for
+from tasques.embedded.installation import Installation, install
 from tasques.embedded.locks import DirectoryLock
-from tasques.embedded.node import Installation, Node
+from tasques.embedded.node import Node
 from tasques.embedded.paths import cache_dir, make_directory, make_ephemeral
 from tasques.embedded.probe import require_free
 from tasques.embedded.progress import Progress, Silence
 from tasques.embedded.release import DEFAULT_VERSION, release_of
-from tasques.embedded.security import Credentials, kept_credentials
+from tasques.embedded.security import CA_FILE, Credentials, kept_credentials
 from tasques.embedded.waiting import Deadline
 
 if TYPE_CHECKING:
@@ -72,6 +78,7 @@ class Cluster:
     ) -> None:
         if nodes < 1:
             raise InvalidOptionError(f"a cluster has one node or more, not {nodes}")
+        jvm_options(heap)  # finds out whether it is a size
         self.nodes: list[Node] = []
         self._size = nodes
         self._given_base = base.expanduser().absolute() if base is not None else None
@@ -115,7 +122,7 @@ class Cluster:
     @property
     def ca_file(self) -> Path | None:
         """A file with `ca_pem`, for clients that want one."""
-        return self.base / "secrets" / "ca_pem" if self._credentials else None
+        return self.base / "secrets" / CA_FILE if self._credentials else None
 
     @property
     def running(self) -> bool:
@@ -132,7 +139,13 @@ class Cluster:
             raise EmbeddedError("the cluster is running already")
         try:
             self._check()
-            installation = self._install()
+            installation = install(
+                self._release,
+                os.environ,
+                self._account,
+                cache=cache_dir(os.environ, os.geteuid()),
+                progress=self._progress,
+            )
             self._open_base()
             self._make_nodes(installation)
             self._start_nodes()
@@ -153,7 +166,7 @@ class Cluster:
         if node.http_port and not self._http_port:
             try:
                 require_free(node.http_port)
-            except PortTakenError:
+            except PortTakenError:  # an outgoing connection of somebody's may have got it
                 node.http_port = 0
         node.prepare()
         node.spawn(self._held_lock().descriptor)
@@ -164,10 +177,13 @@ class Cluster:
 
     def stop(self) -> None:
         """End all nodes within seconds; a temporary data directory is removed."""
-        for node in self.nodes:
-            node.terminate()
-        for node in self.nodes:
-            node.stop()
+        with ExitStack() as stack:  # each step is taken, also when one is interrupted
+            stack.callback(self._close_base)
+            for node in self.nodes:
+                node.terminate()
+                stack.callback(node.stop)
+
+    def _close_base(self) -> None:
         if self._base is not None:
             shutil.rmtree(self._base, ignore_errors=True)
             self._base = None
@@ -197,21 +213,6 @@ class Cluster:
                 for number in range(self._size):
                     require_free(self._http_port + number)
 
-    def _install(self) -> Installation:
-        cache = cache_dir(os.environ, os.geteuid())
-        given = given_home(os.environ)
-        home = given or distribution(self._release, os.environ, cache, self._progress)
-        release = release_in(home, self._release)
-        if self._account and not self._account.can_reach(home / "bin" / "elasticsearch"):
-            remedy = "TASQUES_ES_HOME" if given else "TASQUES_CACHE"
-            raise ClosedPathError(
-                f"{home} is closed to uid {self._account.uid}, which runs Elasticsearch: "
-                f"set {remedy} to a directory that everybody can enter"
-            )
-        java = find_java(release, os.environ, bundled=home / "jdk")
-        java = java_for(self._account, java, cache, self._progress)
-        return Installation(home=home, java=java, account=self._account)
-
     def _open_base(self) -> None:
         if self._given_base is None:
             self._base = make_ephemeral(self._account)
@@ -231,27 +232,24 @@ class Cluster:
         with translated("write to", self.base, remedy=_OTHER_DIRECTORY):
             self._credentials = kept_credentials(self.base / "secrets") if self._secure else None
             snapshots = self.base / "snapshots"
-            snapshots.mkdir(exist_ok=True)
+            snapshots.mkdir(mode=0o700, exist_ok=True)
             if self._account:
                 os.chown(snapshots, self._account.uid, self._account.gid, follow_symlinks=False)
         names = [f"node-{number}" for number in range(self._size)]
-        self.nodes = []
-        for number, name in enumerate(names):
-            base = self.base / name
-            port = self._http_port + number if self._http_port else 0
-            settings = node_settings(name, base, snapshots, port)
-            if self._size > 1:
-                settings |= multi_node_settings(names)
-            node = Node(
+        shared = multi_node_settings(names) if self._size > 1 else {}
+        shared |= (SECURE_SETTINGS if self._secure else {}) | self._settings
+        self.nodes = [
+            Node(
                 name,
-                base,
+                self.base / name,
                 installation,
                 heap=self._heap,
-                settings=settings | self._settings,
+                http_port=self._http_port + number if self._http_port else 0,
+                settings=node_settings(name, self.base / name, snapshots) | shared,
                 credentials=self._credentials,
             )
-            node.http_port = port
-            self.nodes.append(node)
+            for number, name in enumerate(names)
+        ]
 
     def _start_nodes(self) -> None:
         self._progress.phase("starting Elasticsearch")
@@ -272,9 +270,8 @@ class Cluster:
             return
         alive = [node for node in self.nodes if node.running]
         text = "".join(f"{node.transport_address(deadline)}\n" for node in alive)
-        with acting_as(self._account):
-            for node in self.nodes:
-                (node.config / "unicast_hosts.txt").write_text(text)
+        for node in self.nodes:
+            node.publish(text)
 
     def _held_lock(self) -> DirectoryLock:
         if self._lock is None:

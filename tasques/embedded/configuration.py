@@ -54,10 +54,11 @@ def jvm_options(heap: str) -> str:
 
 def elasticsearch_yml(settings: Mapping[str, object]) -> str:
     """The text of `elasticsearch.yml`; a setting whose value is `None` is left out."""
-    return "".join(f"{k}: {json.dumps(v)}\n" for k, v in settings.items() if v is not None)
+    lines = [f"{k}: {json.dumps(v)}\n" for k, v in settings.items() if v is not None]
+    return "".join(["# Written anew at each start.\n", *lines])
 
 
-def node_settings(name: str, base: Path, snapshots: Path, http_port: int) -> Settings:
+def node_settings(name: str, base: Path, snapshots: Path) -> Settings:
     """Settings of every node, whose files are in `base`."""
     return {
         "cluster.name": "tasques",
@@ -66,7 +67,6 @@ def node_settings(name: str, base: Path, snapshots: Path, http_port: int) -> Set
         "path.logs": str(base / "logs"),
         "path.repo": [str(snapshots)],
         "network.host": "127.0.0.1",
-        "http.port": http_port,
         "transport.port": 0,
         "node.portsfile": True,
         "node.store.allow_mmap": False,  # vm.max_map_count may be low, and is not ours to set

@@ -82,7 +82,7 @@ def _install(release: Release, environ: Mapping[str, str], home: Path, progress:
     if not archive.exists():  # it is moved in place only after it was verified
         progress.phase(f"fetching Elasticsearch {release.version}")
         url = f"{_repository(environ)}/{release.path}"
-        fetch(url, archive, release.sha512, on_bytes=progress.advance)
+        fetch(url, archive, release.sha512, progress)
     progress.phase(f"unpacking Elasticsearch {release.version}")
     _unpack(archive, home)
     archive.unlink()

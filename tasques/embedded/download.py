@@ -17,10 +17,12 @@ from tasques.embedded.errors import (
 from tasques.embedded.paths import require_room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
-    import requests
+    from requests import Response
+
+    from tasques.embedded.progress import Progress
 
 _CHUNK = 1 << 18
 _TIMEOUT = (10, 60)  # seconds to connect, and without a byte
@@ -29,16 +31,11 @@ _REMEDY = "set TASQUES_CACHE to a directory that can be written"
 
 
 class _TemporaryError(Exception):
-    """The repository failed, and may not do so the next time."""
+    """The network or the repository failed, and may not do so the next time."""
 
 
 def fetch(
-    url: str,
-    target: Path,
-    sha512: str,
-    *,
-    on_bytes: Callable[[int, int], None],
-    pauses: tuple[float, ...] = _PAUSES,
+    url: str, target: Path, sha512: str, progress: Progress, *, pauses: Sequence[float] = _PAUSES
 ) -> None:
     """Fetch `url` into `target`, which appears only when it is whole and right.
 
@@ -48,8 +45,8 @@ def fetch(
         url: where it is.
         target: where it is to be.
         sha512: of the whole, in hexadecimal digits.
-        on_bytes: told how many bytes of how many are there.
-        pauses: seconds to wait after each failure; one attempt more than there are pauses.
+        progress: told how many bytes of how many are there, and when it is tried again.
+        pauses: seconds to wait before each further attempt.
 
     Raises:
         NoNetworkError: the repository was not reached, or broke off each time.
@@ -57,77 +54,84 @@ def fetch(
         FetchError: the repository refused.
         NoRoomError: the disk is full.
         ClosedPathError: the file cannot be written.
+        MissingExtraError: requests is not installed.
     """
-    try:
-        import requests  # noqa: PLC0415 -- part of the optional extra
-    except ImportError as error:
-        raise MissingExtraError("requests") from error
     part = target.with_name(f"{target.name}.part")
     host = urlsplit(url).hostname
+    reasons: list[str] = []
     mismatches = 0
-    failure: Exception | None = None
-    for pause in (*pauses, None):
+    for pause in (0.0, *pauses):
+        if reasons:
+            progress.phase(f"trying again to fetch {target.name} ({reasons[-1]})")
+        time.sleep(pause)
         try:
             with translated("write", part, remedy=_REMEDY):
-                with requests.Session() as session:
-                    _continue(session, url, part, on_bytes)
+                _continue(url, part, progress)
                 if _sha512_of(part) == sha512:
                     part.replace(target)
                     return
                 part.unlink()
-            mismatches += 1
-            failure = None
-            if mismatches > 1:
-                break
-        except (requests.RequestException, _TemporaryError) as error:
-            failure = error
-        if pause is not None:
-            time.sleep(pause)
-    if failure is None:
-        raise ChecksumError(
-            f"what {host} sends is not the file whose SHA-512 is known here: something on the way "
-            "changes it; TASQUES_MAVEN_REPOSITORY names another repository"
-        )
+        except _TemporaryError as error:
+            reasons.append(str(error))
+            continue
+        reasons.append("what arrived was damaged")
+        mismatches += 1  # the first one may be the fault of an earlier download's beginning
+        if mismatches == 2:
+            raise ChecksumError(
+                f"what {host} sends is not the file whose SHA-512 is known here: something on "
+                "the way changes it; TASQUES_MAVEN_REPOSITORY names another repository"
+            )
     raise NoNetworkError(
-        f"cannot fetch from {host}: {_short(failure)}. Check the network and the proxy "
-        "variables, or set TASQUES_MAVEN_REPOSITORY to a mirror, "
+        f"cannot fetch from {host}: {reasons[-1]}. Check the network, the proxy variables and "
+        "REQUESTS_CA_BUNDLE; or set TASQUES_MAVEN_REPOSITORY to a mirror, "
         "or TASQUES_ES_HOME to a server that is already unpacked"
     )
 
 
-def _continue(
-    session: requests.Session, url: str, part: Path, on_bytes: Callable[[int, int], None]
-) -> None:
+def _continue(url: str, part: Path, progress: Progress) -> None:
     """Append to `part` what is missing, or write it anew when the server cannot continue."""
+    try:
+        import requests  # noqa: PLC0415 -- part of the optional extra
+    except ImportError as error:
+        raise MissingExtraError("requests") from error
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if have and response.status_code == 416:  # nothing is missing, or it is another file
-            return
-        _check_status(response, urlsplit(url).hostname)
-        resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status_code == 206 and not resumed:
-            raise FetchError(f"{urlsplit(url).hostname} answered another range than the asked one")
-        have = have if response.status_code == 206 else 0
-        total = have + int(response.headers.get("Content-Length") or 0)
-        require_room(part.parent, total - have, "the download")
-        with part.open("ab" if have else "wb") as out:
-            for chunk in response.iter_content(_CHUNK):
-                out.write(chunk)
-                have += len(chunk)
-                on_bytes(have, total)
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            if have and response.status_code == 416:
+                return  # it is whole already, or of another file: its digest tells
+            _require_success(response)
+            _save(response, part, have, progress)
+    except requests.RequestException as error:
+        if isinstance(error, ValueError):  # requests' sign of a bad address
+            raise FetchError(f"{error}: see TASQUES_MAVEN_REPOSITORY") from error
+        raise _TemporaryError(_innermost(error)) from error
 
 
-def _check_status(response: requests.Response, host: str | None) -> None:
+def _require_success(response: Response) -> None:
     """Let a success pass; a refusal is final, a failure may be tried again."""
     if response.ok:
         return
+    host = urlsplit(response.url).hostname  # not the whole: a password may be in it
     text = f"{host} answered {response.status_code} {response.reason}"
     if response.status_code in (408, 429) or response.status_code >= 500:
         raise _TemporaryError(text)
     raise FetchError(f"{text}: set TASQUES_MAVEN_REPOSITORY to a repository that has the file")
+
+
+def _save(response: Response, part: Path, have: int, progress: Progress) -> None:
+    continued = response.status_code == 206
+    if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        raise _TemporaryError("the repository sent another range than the one asked for")
+    have = have if continued else 0
+    length = int(response.headers.get("Content-Length") or 0)
+    require_room(part.parent, length, "the download")
+    with part.open("ab" if continued else "wb") as out:
+        for chunk in response.iter_content(_CHUNK):
+            out.write(chunk)
+            progress.advance(out.tell(), have + length)
 
 
 def _sha512_of(path: Path) -> str:
@@ -135,10 +139,8 @@ def _sha512_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha512").hexdigest()
 
 
-def _short(error: Exception) -> str:
-    """The innermost reason: what wraps it repeats addresses."""
-    while (inner := error.__cause__ or error.__context__) is not None and isinstance(
-        inner, Exception
-    ):
+def _innermost(error: BaseException) -> str:
+    """The reason at the bottom: what is wrapped around it repeats addresses."""
+    while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return str(error) or type(error).__name__

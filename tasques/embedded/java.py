@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasques.embedded.errors import NoJavaError, translated
 from tasques.embedded.locks import exclusive
-from tasques.embedded.paths import open_to_all, require_room
+from tasques.embedded.paths import make_directory, open_to_all, require_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasques.embedded.release import Release
 
 _SYSTEM = Path("/usr/lib/jvm")
+_REMEDY = "set TASQUES_CACHE to a directory that can be written"
 
 
 def find_java(
@@ -116,8 +117,9 @@ def java_for(account: Account | None, home: Path, cache: Path, progress: Progres
         return home
     identity = f"{home}\n{(home / 'release').read_text(errors='replace')}"
     copy = cache / f"java-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    make_directory(cache, _REMEDY)
     with (
-        translated("copy a Java to", copy, remedy="set TASQUES_CACHE to another directory"),
+        translated("copy a Java to", copy, remedy=_REMEDY),
         exclusive(cache / ".java.lock", lambda: progress.phase("waiting for another start")),
     ):
         if not copy.exists():
@@ -131,6 +133,7 @@ def _copy_tree(home: Path, copy: Path) -> None:
     require_room(copy.parent, size, "a copy of Java")
     staging = copy.with_name(f"{copy.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(home, staging)  # links are followed: what they point to may be closed, too
+    # Links are followed: what they point to may be closed, too.
+    shutil.copytree(home, staging, ignore_dangling_symlinks=True)
     open_to_all(staging)
     staging.rename(copy)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, fields
+import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasques.embedded.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+CA_FILE = "ca.pem"
+_FILES = {
+    "password": "password",
+    "ca_pem": CA_FILE,
+    "key_pem": "key.pem",
+    "certificate_pem": "certificate.pem",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +59,13 @@ def new_credentials() -> Credentials:
 
 
 def kept_credentials(store: Path) -> Credentials:
-    """Those in the directory `store`; new ones are put there first when it is not whole."""
-    files = {field.name: store / field.name for field in fields(Credentials)}
-    if not all(file.exists() for file in files.values()):
+    """Those in the directory `store`; new ones are put there first when there are none."""
+    if not store.exists():
         made = new_credentials()
-        store.mkdir(mode=0o700, exist_ok=True)
-        for name, file in files.items():
-            file.write_bytes(getattr(made, name))
-    return Credentials(**{name: file.read_bytes() for name, file in files.items()})
+        staging = store.with_name(f"{store.name}.part")
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700)
+        for name, file in _FILES.items():
+            (staging / file).write_bytes(getattr(made, name))
+        staging.rename(store)
+    return Credentials(**{name: (store / file).read_bytes() for name, file in _FILES.items()})
