@@ -46,11 +46,13 @@ class ClaimSearch:
         queues: names without duplicates; empty means every queue.
         due_at: only tasks that are due at this instant are found.
         size: at most this many are found.
+        from_rank: only tasks of this rank or behind it are found; None: from the first.
     """
 
     queues: tuple[str, ...]
     due_at: datetime
     size: int
+    from_rank: int | None = None
 
 
 class Candidate(Protocol):
@@ -74,6 +76,11 @@ class Candidate(Protocol):
     @property
     def version(self) -> Version:
         """The version that was found; a claim is conditional on it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its free-form parts have."""
         ...
 
     def task(self) -> Task:

@@ -17,6 +17,8 @@ def claimable(search: ClaimSearch) -> dict[str, Any]:
     filters: list[dict[str, Any]] = [{"range": {"due_at": {"lte": format_instant(search.due_at)}}}]
     if search.queues:
         filters.append({"terms": {"queue": search.queues}})
+    if search.from_rank is not None:
+        filters.append({"range": {"claim_rank": {"gte": search.from_rank}}})
     return {
         "query": {"bool": {"filter": filters}},
         "sort": ["claim_rank"],

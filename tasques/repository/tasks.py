@@ -59,6 +59,11 @@ class FoundCandidate:
         """Its id."""
         return self.document_id.partition(":")[2]
 
+    @property
+    def size(self) -> int:
+        """About how many bytes its free-form parts have."""
+        return len(self.source.get("args") or "") + len(self.source.get("context") or "")
+
     def task(self) -> Task:
         """The task as it was found.
 

@@ -1,0 +1,214 @@
+"""What might be claimed: found by searches, or known because it became claimable here.
+
+Search results are as old as the last refresh. `GoneVersions` remembers which of the versions
+that they show are known here to be taken, so that no claim wastes a try on them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final
+
+from tasques.domain.claim_rank import claim_rank
+from tasques.domain.ports import Candidate
+from tasques.domain.task import Task, Version
+
+TaskKey = tuple[str, str]
+"""Queue and id."""
+
+_NEVER: Final = float("-inf")
+_FRESH_SECONDS: Final = 1.0  # Elasticsearch's own delay: no search is older than that either
+_LEAST_FRESH_SECONDS: Final = 0.25
+
+
+class GoneVersions:
+    """Versions of tasks that were dealt out here; bounded, the oldest are forgotten."""
+
+    def __init__(self, max_tasks: int) -> None:
+        self._max_tasks = max_tasks
+        self._versions: OrderedDict[TaskKey, Version] = OrderedDict()
+
+    def add(self, key: TaskKey, version: Version) -> None:
+        """Note that nobody needs to try for this version, or an older one, any more."""
+        self._versions.pop(key, None)
+        self._versions[key] = version
+        if len(self._versions) > self._max_tasks:
+            self._versions.popitem(last=False)
+
+    def discard(self, key: TaskKey, version: Version) -> None:
+        """Note that this version is to be had after all."""
+        if self._versions.get(key) == version:
+            del self._versions[key]
+
+    def holds(self, key: TaskKey, version: Version) -> bool:
+        """Whether this version is known to be taken."""
+        gone = self._versions.get(key)
+        return gone is not None and version.seq_no <= gone.seq_no
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyTask:
+    """A task that became claimable here, with its version: a candidate without a search."""
+
+    ready: Task
+    rank: int
+    version: Version
+    until: float
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+        return self.ready.queue
+
+    @property
+    def task_id(self) -> str:
+        """Its id."""
+        return self.ready.id
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its free-form parts have."""
+        return len(self.ready.args or "") + len(self.ready.context or "")
+
+    def task(self) -> Task:
+        """The task as it was written."""
+        return self.ready
+
+
+class ReadyList:
+    """Tasks that became claimable here in the last seconds, in claim order for each queue.
+
+    The index shows them only after its next refresh.
+    """
+
+    def __init__(self, *, max_per_queue: int, seconds: float, gone: GoneVersions) -> None:
+        self._max_per_queue = max_per_queue
+        self._seconds = seconds
+        self._gone = gone
+        self._numbers = count()
+        self._heaps: dict[str, list[tuple[int, int, ReadyTask]]] = {}
+
+    def add(self, task: Task, now: float) -> bool:
+        """Remember a task that was just written; False if there is no room."""
+        if task.version is None:
+            return False
+        heap = self._heaps.setdefault(task.queue, [])
+        if len(heap) >= self._max_per_queue:
+            self._sweep(task.queue, now)
+            heap = self._heaps.setdefault(task.queue, [])
+            if len(heap) >= self._max_per_queue:
+                return False
+        rank = claim_rank(task.priority, task.run_at)
+        ready = ReadyTask(task, rank, task.version, now + self._seconds)
+        heappush(heap, (rank, next(self._numbers), ready))
+        return True
+
+    def first(self, queues: Sequence[str], now: float) -> ReadyTask | None:
+        """The first of these queues' tasks in claim order; it stays. No queues means all."""
+        best: ReadyTask | None = None
+        for queue in queues or tuple(self._heaps):
+            ready = self._first_of(queue, now)
+            if ready is not None and (best is None or ready.rank < best.rank):
+                best = ready
+        return best
+
+    def _first_of(self, queue: str, now: float) -> ReadyTask | None:
+        heap = self._heaps.get(queue)
+        while heap:
+            ready = heap[0][2]
+            if ready.until > now and not self._gone.holds((queue, ready.task_id), ready.version):
+                return ready
+            heappop(heap)
+        if heap is not None:
+            del self._heaps[queue]
+        return None
+
+    def _sweep(self, queue: str, now: float) -> None:
+        """Drop what is out of date anywhere in the queue's heap."""
+        kept = [
+            entry
+            for entry in self._heaps[queue]
+            if entry[2].until > now
+            and not self._gone.holds((queue, entry[2].task_id), entry[2].version)
+        ]
+        kept.sort()
+        self._heaps[queue] = kept
+
+
+@dataclass(slots=True, eq=False)
+class CandidateBuffer:
+    """What the latest searches for one set of queues found, in claim order.
+
+    Attributes:
+        searched_at: when the latest search from the top began, on the monotonic clock.
+        is_exhausted: whether the latest search came back short: there is no more in the index as
+            it was last refreshed.
+        next_rank: where the next page begins; None when the next search must begin at the top.
+        mean_size: bytes of a candidate's free-form parts, as last seen.
+    """
+
+    searched_at: float = _NEVER
+    is_exhausted: bool = True
+    next_rank: int | None = None
+    mean_size: float = 0.0
+    _found: deque[Candidate] = field(default_factory=deque)
+    _size_when_full: int = 0
+    _fresh_until: float = _NEVER
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def is_low(self) -> bool:
+        """Whether it is time to fetch more, although something may be left."""
+        return len(self._found) * 3 <= self._size_when_full
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the latest search from the top is recent enough to be relied upon."""
+        return now <= self._fresh_until
+
+    def replace(
+        self, found: Sequence[Candidate], *, size: int, searched_at: float, answered_at: float
+    ) -> None:
+        """Take the result of a search from the top, which asked for `size`."""
+        self._found.clear()
+        self.searched_at = searched_at
+        # A search that took long must still be good for something.
+        self._fresh_until = max(searched_at + _FRESH_SECONDS, answered_at + _LEAST_FRESH_SECONDS)
+        self.next_rank = None
+        self._take(found, size)
+
+    def extend(self, found: Sequence[Candidate], *, size: int) -> None:
+        """Take the page that begins at `next_rank`; it may show candidates again."""
+        self._take(found, size)
+
+    def first(self, gone: GoneVersions) -> Candidate | None:
+        """The first candidate that is not known to be gone; it stays."""
+        while self._found:
+            candidate = self._found[0]
+            if not gone.holds((candidate.queue, candidate.task_id), candidate.version):
+                return candidate
+            self._found.popleft()
+        return None
+
+    def drop_first(self) -> None:
+        """Remove what `first` returned."""
+        self._found.popleft()
+
+    def _take(self, found: Sequence[Candidate], size: int) -> None:
+        known = {(candidate.queue, candidate.task_id) for candidate in self._found}
+        self._found.extend(
+            candidate for candidate in found if (candidate.queue, candidate.task_id) not in known
+        )
+        self.is_exhausted = len(found) < size
+        self._size_when_full = len(self._found)
+        last_rank = found[-1].rank if found else None
+        # A whole page of one rank: another page would show the same ones again.
+        is_stuck = last_rank is None or last_rank == self.next_rank
+        self.next_rank = None if self.is_exhausted or is_stuck else last_rank
+        if found:
+            self.mean_size = sum(candidate.size for candidate in found) / len(found)

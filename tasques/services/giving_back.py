@@ -1,0 +1,103 @@
+"""Undoing claims that nobody can use: the client has gone, or nobody knows whether it worked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final
+
+from tasques.background_tasks import BackgroundTasks
+from tasques.domain.errors import (
+    CorruptDocumentError,
+    TaskNotFoundError,
+    UnavailableError,
+    VersionConflictError,
+)
+from tasques.domain.ports import Clock, Lane, TaskRepository
+from tasques.domain.task import Task, TaskState, Version
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 5.0
+_TRIES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim that was written: the task in the worker's hands, and as it was before."""
+
+    task: Task
+    before: Task
+
+
+class GivingBack:
+    """Writes tasks back as they were before a claim, in the background.
+
+    What can not be given back in about half a minute is left to the processing timeout.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: TaskRepository,
+        clock: Clock,
+        random: Random,
+        background: BackgroundTasks,
+        on_given_back: Callable[[Task], None],
+    ) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._random = random
+        self._background = background
+        self._on_given_back = on_given_back
+
+    def start(self, claimed: Claimed) -> None:
+        """Undo a claim.
+
+        If the version of `claimed.task` is None, nobody knows whether the claim was written. Then
+        the task is written back over the version that the claim was conditional on, so that the
+        claim can not take place later either.
+        """
+        self._background.start(self._give_back(claimed), name="give back")
+
+    async def _give_back(self, claimed: Claimed) -> None:
+        version = claimed.task.version or claimed.before.version
+        for tries in range(_TRIES):
+            try:
+                version = await self._write_back(claimed, version)
+            except UnavailableError:
+                longest = min(_FIRST_PAUSE * (1 << tries), _LONGEST_PAUSE)
+                await self._clock.sleep(longest * self._random.uniform(0.5, 1.0))
+            else:
+                if version is None:
+                    return
+        log.warning(
+            "a claim could not be undone: its timeout will end it",
+            extra={"queue": claimed.task.queue, "task_id": claimed.task.id},
+        )
+
+    async def _write_back(self, claimed: Claimed, version: Version | None) -> Version | None:
+        """Try once; return the version to try next, or None when nothing is left to undo."""
+        before = replace(claimed.before, version=version)
+        try:
+            stored = await self._tasks.update(before, Lane.ACKNOWLEDGE)
+        except VersionConflictError:
+            return await self._version_of_claim(claimed.task)
+        self._on_given_back(stored)
+        return None
+
+    async def _version_of_claim(self, claimed: Task) -> Version | None:
+        """The version to undo, if the stored task still is in this very claim."""
+        try:
+            current = await self._tasks.get(claimed.queue, claimed.id)
+        except (TaskNotFoundError, CorruptDocumentError):
+            return None
+        if current.state is not TaskState.CLAIMED or current.last_claimed is None:
+            return None
+        is_ours = claimed.last_claimed and current.last_claimed.claim_id == (
+            claimed.last_claimed.claim_id
+        )
+        return current.version if is_ours else None

@@ -1,0 +1,105 @@
+"""Who waits for tasks: claims, and the sets of queues that they ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Final
+
+from tasques.domain.errors import UnavailableError
+from tasques.services.candidates import CandidateBuffer
+from tasques.services.giving_back import Claimed
+
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One claim that is being served.
+
+    Attributes:
+        number: order of arrival; who came first is served first.
+        arrived_at: on the monotonic clock.
+        looks_once: it does not wait, but a search has to be made for it.
+        claimed: what it has so far.
+        in_flight: claims that are being written for it.
+        dealt_bytes: size of what it was dealt.
+        has_looked: whether a search that it may rely on has been made.
+        is_time_over: it gets nothing more.
+        is_queued: whether it is in the heap of those that want something.
+    """
+
+    number: int
+    worker_id: str
+    amount: int
+    arrived_at: float
+    looks_once: bool
+    answer: asyncio.Future[list[Claimed]]
+    claimed: list[Claimed] = field(default_factory=list)
+    in_flight: int = 0
+    dealt_bytes: int = 0
+    error: UnavailableError | None = None
+    has_looked: bool = False
+    is_time_over: bool = False
+    is_queued: bool = False
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether to deal it another task."""
+        return (
+            not self.is_time_over
+            and self.error is None
+            and len(self.claimed) + self.in_flight < self.amount
+            and self.dealt_bytes < MAX_ANSWER_BYTES
+            and not self.answer.done()
+        )
+
+
+@dataclass(slots=True, eq=False)
+class QueueSet:
+    """Everybody who waits for the same queues, and what was found in them.
+
+    Attributes:
+        queues: sorted; empty means every queue.
+        waiters: by order of arrival.
+        size: how many candidates to ask for; grows with the consumption.
+        failure: why the latest search failed; None if it did not.
+    """
+
+    queues: tuple[str, ...]
+    size: int
+    waiters: dict[int, Waiter] = field(default_factory=dict)
+    buffer: CandidateBuffer = field(default_factory=CandidateBuffer)
+    failure: UnavailableError | None = None
+    _wanting: list[tuple[int, Waiter]] = field(default_factory=list)
+
+    def add(self, waiter: Waiter) -> None:
+        """Let a claim wait."""
+        self.waiters[waiter.number] = waiter
+        self.want(waiter)
+
+    def remove(self, waiter: Waiter) -> None:
+        """Forget a claim."""
+        self.waiters.pop(waiter.number, None)
+
+    def want(self, waiter: Waiter) -> None:
+        """Note that the claim wants (again) something."""
+        if waiter.wants_more and not waiter.is_queued:
+            waiter.is_queued = True
+            heappush(self._wanting, (waiter.number, waiter))
+
+    def first_wanting(self) -> Waiter | None:
+        """The claim that is next to be dealt a task."""
+        while self._wanting:
+            waiter = self._wanting[0][1]
+            if waiter.wants_more:
+                return waiter
+            heappop(self._wanting)
+            waiter.is_queued = False
+        return None
+
+    def wanting(self) -> Iterator[Waiter]:
+        """All claims that want more, in no order."""
+        return (waiter for _, waiter in self._wanting if waiter.wants_more)
