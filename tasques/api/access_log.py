@@ -1,0 +1,81 @@
+"""One line for each request, without anything in it that only the client should know."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tasques.api.answers import send_answer
+from tasques.api.errors import INTERNAL_ERROR
+from tasques.api.headers import find_header
+from tasques.api.health import LIVE_PATH, READY_PATH
+from tasques.domain.ports import Clock
+
+log = logging.getLogger("tasques.api.access")
+
+CLIENT_GONE: Final = 499
+"""What is logged as the status when the client left before it was answered."""
+
+_PROBES: Final = frozenset({LIVE_PATH, READY_PATH})
+_TRACE_PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\b")
+
+
+class AccessLog:
+    """Logs how each request was answered, and makes sure that it is.
+
+    Logged are the method, the route's template, the status, the milliseconds, and the trace id of
+    a `traceparent` header; never a path, a query, a header or a body. What no one else caught is
+    logged here, with its traceback.
+    """
+
+    def __init__(self, app: ASGIApp, clock: Clock, *, enabled: bool) -> None:
+        self._app = app
+        self._clock = clock
+        self._enabled = enabled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock.monotonic()
+        status = CLIENT_GONE
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception:
+            log.exception("a request failed", extra=_about(scope, 500))
+            if status == CLIENT_GONE:
+                await send_answer(noting_send, INTERNAL_ERROR)
+        finally:
+            if self._enabled:
+                self._log(scope, status, self._clock.monotonic() - started)
+
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
+        about = _about(scope, status)
+        level = logging.DEBUG if status < 400 and about["http.route"] in _PROBES else logging.INFO
+        if not log.isEnabledFor(level):
+            return
+        about["duration_ms"] = round(seconds * 1000, 3)
+        log.log(level, "request", extra=about)
+
+
+def _about(scope: Scope, status: int) -> dict[str, object]:
+    about: dict[str, object] = {
+        "http.request.method": scope["method"],
+        "http.route": getattr(scope.get("route"), "path_format", None),
+        "http.response.status_code": status,
+    }
+    parent = find_header(scope["headers"], b"traceparent")
+    if parent is not None and (trace := _TRACE_PARENT.match(parent)):
+        about["trace.id"] = trace[1].decode()
+    return about

@@ -1,0 +1,59 @@
+"""The application that an ASGI server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from tasques.api.access_log import AccessLog
+from tasques.api.auth import BasicAuth
+from tasques.api.compression import GzipOnDemand
+from tasques.api.document import api_document
+from tasques.api.documentation import documentation_routes
+from tasques.api.errors import install_error_handlers
+from tasques.api.health import Readiness, health_routes
+from tasques.api.paths import EncodedPaths, install_fallback
+from tasques.api.requests import RequestDefaults
+from tasques.api.tasks import TaskHandlers, task_routes
+from tasques.domain.ports import Clock
+from tasques.services.claims import ClaimBroker
+from tasques.services.tasks import TaskService
+
+
+def create_app(
+    *,
+    tasks: TaskService,
+    claims: ClaimBroker,
+    defaults: RequestDefaults,
+    users: Mapping[str, str],
+    readiness: Readiness,
+    clock: Clock,
+    access_log: bool,
+) -> ASGIApp:
+    """Build the HTTP side of the server.
+
+    Args:
+        tasks: the use cases of single tasks.
+        claims: hands out tasks.
+        defaults: what requests get that do not say otherwise.
+        users: names and their passwords; without any, everybody may use the API.
+        readiness: says why the server is not ready, or None when it is.
+        clock: for what is due now, and for durations in the access log.
+        access_log: whether every request is logged.
+    """
+    auth = BasicAuth(users)
+    app = FastAPI(
+        openapi_url=None,  # served with Swagger UI's files, from here
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.router.routes.extend(task_routes(TaskHandlers(tasks, claims, defaults, clock), auth))
+    app.include_router(health_routes(readiness))
+    document = api_document(app.routes, version("tasques"))
+    app.router.routes.extend(documentation_routes(document))
+    install_error_handlers(app)
+    install_fallback(app)
+    return AccessLog(EncodedPaths(GzipOnDemand(app)), clock, enabled=access_log)

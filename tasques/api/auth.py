@@ -1,0 +1,47 @@
+"""Who may use the API: basic authentication, if any user is configured."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping
+
+from tasques.api.errors import NotAuthenticatedError
+from tasques.api.headers import Headers, find_header
+
+
+class BasicAuth:
+    """Tells users from strangers by the `Authorization` header.
+
+    Without users everybody is let in. Comparing takes as long for a wrong password as for the
+    right one, whoever it is that asks.
+    """
+
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self._credentials = [f"{name}:{password}".encode() for name, password in users.items()]
+
+    @property
+    def is_required(self) -> bool:
+        """Whether there are users at all."""
+        return bool(self._credentials)
+
+    def check(self, headers: Headers) -> None:
+        """Let a user pass.
+
+        Raises:
+            NotAuthenticatedError: it is none.
+        """
+        if self._credentials and not self._is_user(find_header(headers, b"authorization")):
+            raise NotAuthenticatedError
+
+    def _is_user(self, authorization: bytes | None) -> bool:
+        scheme, _, encoded = (authorization or b"").strip().partition(b" ")
+        if scheme.lower() != b"basic":
+            return False
+        try:
+            given = base64.b64decode(encoded.strip(), validate=True)
+        except binascii.Error:
+            return False
+        matches = [hmac.compare_digest(given, known) for known in self._credentials]
+        return any(matches)

@@ -1,0 +1,191 @@
+"""The operations on tasks as the API document shows them.
+
+Their signatures and docstrings are what FastAPI documents; what runs is in `tasks`. Identifiers
+and tags are those of the original's document, because clients are generated from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import Body, Header, Path
+
+from tasques.api import examples, schemas
+from tasques.api.headers import WORKER_ID
+from tasques.api.requests import Claim, Failure, NewReport, NewTask, Success
+
+Queue = Annotated[str, Path(description="The queue that the task is in.", examples=["mail"])]
+TaskId = Annotated[
+    str,
+    Path(
+        alias="id",
+        description="The id of the task. Any character, percent-encoded: a slash as `%2F`.",
+        examples=["9f2c5a0e4be84d6d8f0c63d2b4a1e7c3"],
+    ),
+]
+WorkerId = Annotated[
+    str,
+    Header(
+        alias=WORKER_ID,
+        description="Who you are: any text of up to 512 bytes, the same for a claim and for all "
+        "that is said about the claimed tasks later.",
+        examples=["mailer-7"],
+    ),
+]
+
+
+def _example(value: examples.Example) -> Any:
+    return Body(openapi_examples={"usual": {"summary": "As usual", "value": value}})
+
+
+async def create_task(
+    body: Annotated[NewTask, _example(examples.NEW_TASK)],
+) -> None:
+    """Put a task into a queue.
+
+    The answer has everything that the server filled in. With an `id` of your own a request can
+    safely be repeated when its answer was lost: 409 then says that the task is there.
+    """
+
+
+async def get_existing_task(queue: Queue, task_id: TaskId) -> None:
+    """Look at a task as it is now."""
+
+
+async def claim_tasks(
+    worker_id: WorkerId, body: Annotated[Claim, _example(examples.CLAIM)]
+) -> None:
+    """Get tasks to work on.
+
+    Answers as soon as there is at least one, else when `block_for` is over, with an empty list.
+    A claimed task is yours until it times out; report in to keep it for longer. Close the
+    connection to withdraw: nothing is then claimed for you.
+    """
+
+
+async def unclaim_existing_task(queue: Queue, task_id: TaskId, worker_id: WorkerId) -> None:
+    """Give a claimed task back: others may have it at once, and the attempt does not count."""
+
+
+async def report_on_claimed_task(
+    queue: Queue,
+    task_id: TaskId,
+    worker_id: WorkerId,
+    body: Annotated[NewReport, _example(examples.REPORT)],
+) -> None:
+    """Report in on a claimed task, so that its time-out starts anew."""
+
+
+async def mark_claimed_task_done(
+    queue: Queue,
+    task_id: TaskId,
+    worker_id: WorkerId,
+    body: Annotated[Success, _example(examples.SUCCESS)],
+) -> None:
+    """Say that a claimed task is done, for good."""
+
+
+async def mark_claimed_task_failed(
+    queue: Queue,
+    task_id: TaskId,
+    worker_id: WorkerId,
+    body: Annotated[Failure, _example(examples.FAILURE)],
+) -> None:
+    """Say that a claimed task failed.
+
+    It is tried again after a while that grows with every failure, or is dead when no attempt is
+    left.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One entry of the API document.
+
+    Attributes:
+        endpoint: a function of which only the signature and the docstring matter.
+        answer: the answer that is shown as an example.
+        errors: the statuses of its errors, besides those that every operation has.
+    """
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    endpoint: Callable[..., Any]
+    answer: Any
+    errors: tuple[int, ...]
+    model: Any = schemas.Task
+    status: int = 200
+
+
+_TASK_PATH: Final = "{queue:segment}/{id:segment}"
+_CLAIM_ERRORS: Final = (400, 403, 404, 409)
+
+CREATE_TASK: Final = Operation(
+    id="create-task",
+    method="POST",
+    path="/tasques",
+    summary="Add a new task",
+    endpoint=create_task,
+    answer=examples.QUEUED_TASK,
+    errors=(400, 409, 413),
+    status=201,
+)
+GET_EXISTING_TASK: Final = Operation(
+    id="get-existing-task",
+    method="GET",
+    path=f"/tasques/{_TASK_PATH}",
+    summary="Get a task",
+    endpoint=get_existing_task,
+    answer=examples.QUEUED_TASK,
+    errors=(400, 404),
+)
+CLAIM_TASKS: Final = Operation(
+    id="claim-tasks",
+    method="POST",
+    path="/tasques/claims",
+    summary="Claim tasks",
+    endpoint=claim_tasks,
+    answer=[examples.CLAIMED_TASK],
+    errors=(400, 413),
+    model=list[schemas.Task],
+)
+UNCLAIM_EXISTING_TASK: Final = Operation(
+    id="unclaim-existing-task",
+    method="DELETE",
+    path=f"/tasques/claims/{_TASK_PATH}",
+    summary="Unclaim a task",
+    endpoint=unclaim_existing_task,
+    answer=examples.UNCLAIMED_TASK,
+    errors=_CLAIM_ERRORS,
+)
+REPORT_ON_CLAIMED_TASK: Final = Operation(
+    id="report-on-claimed-task",
+    method="PUT",
+    path=f"/tasques/reports/{_TASK_PATH}",
+    summary="Report in on a task",
+    endpoint=report_on_claimed_task,
+    answer=examples.REPORTED_TASK,
+    errors=(*_CLAIM_ERRORS, 413),
+)
+MARK_CLAIMED_TASK_DONE: Final = Operation(
+    id="mark-claimed-task-done",
+    method="PUT",
+    path=f"/tasques/done/{_TASK_PATH}",
+    summary="Mark a task as done",
+    endpoint=mark_claimed_task_done,
+    answer=examples.DONE_TASK,
+    errors=(*_CLAIM_ERRORS, 413),
+)
+MARK_CLAIMED_TASK_FAILED: Final = Operation(
+    id="mark-claimed-task-failed",
+    method="PUT",
+    path=f"/tasques/failed/{_TASK_PATH}",
+    summary="Mark a task as failed",
+    endpoint=mark_claimed_task_failed,
+    answer=examples.FAILED_TASK,
+    errors=(*_CLAIM_ERRORS, 413),
+)

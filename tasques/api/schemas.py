@@ -1,0 +1,95 @@
+"""What answers look like: for the API document only, nothing is built from these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+Int32 = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
+Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+FreeForm = dict[str, Any]
+
+
+class Version(BaseModel):
+    """Which write of the task this is."""
+
+    seq_num: Annotated[Int64, Field(description="Modulo 2^31, for clients that read 32 bits.")]
+    primary_term: Int64
+
+
+class Metadata(BaseModel):
+    """When the task was made and last changed."""
+
+    created_at: datetime
+    modified_at: datetime
+    version: Version
+
+
+class Report(BaseModel):
+    """The last sign of life of the worker."""
+
+    at: datetime
+    data: FreeForm | None = None
+
+
+class Result(BaseModel):
+    """How the last attempt ended; at most one of `failure` and `success` is there."""
+
+    at: datetime
+    failure: FreeForm | None = None
+    success: FreeForm | None = None
+
+
+class LastClaimed(BaseModel):
+    """Who holds the task, or held it last."""
+
+    worker_id: str
+    claimed_at: datetime
+    times_out_at: Annotated[
+        datetime, Field(description="The attempt fails if the worker has not reported in by then.")
+    ]
+    last_report: Report | None = None
+    result: Result | None = None
+    claim_id: Annotated[
+        str | None, Field(description="Random; tells this claim from every other one.")
+    ] = None
+
+
+class Task(BaseModel):
+    """A task. Members that have no value are absent, never null."""
+
+    id: str
+    queue: str
+    retry_times: Int32
+    attempted: Annotated[Int32, Field(description="How often it was claimed, less unclaims.")]
+    kind: str
+    state: Annotated[
+        Literal["queued", "claimed", "failed", "done", "dead"],
+        Field(description="`failed` will be tried again, `dead` will not."),
+    ]
+    priority: Int64
+    processing_timeout: Annotated[str, Field(description="Go's text form: `30m0s`, `1m30s`.")]
+    run_at: datetime
+    args: FreeForm | None = None
+    context: FreeForm | None = None
+    last_claimed: LastClaimed | None = None
+    last_enqueued_at: datetime
+    metadata: Metadata
+    recurring_task_id: Annotated[
+        str | None, Field(description="Of which recurring task this is a run, if of any.")
+    ] = None
+
+
+class Error(BaseModel):
+    """Why a request was refused, or failed."""
+
+    message: Annotated[str, Field(description="For people; several faults are one line each.")]
+    code: Annotated[str, Field(description="For programs: these words do not change.")]
+
+
+class Health(BaseModel):
+    """That all is well."""
+
+    status: str

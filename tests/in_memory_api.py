@@ -1,0 +1,151 @@
+"""The real application and services over a repository in memory, for tests of the HTTP side."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import uvicorn
+from fakes import InMemoryTaskRepository
+
+from tasques.api.app import create_app
+from tasques.api.requests import RequestDefaults
+from tasques.background_tasks import BackgroundTasks
+from tasques.clock import SystemClock
+from tasques.services.claims import BrokerLimits, ClaimBroker
+from tasques.services.giving_back import GivingBack
+from tasques.services.last_seen import LastSeen
+from tasques.services.tasks import TaskService
+
+
+@dataclass
+class InMemoryApi:
+    """An application, and what is behind it."""
+
+    app: Any
+    repository: InMemoryTaskRepository
+    broker: ClaimBroker
+    background: BackgroundTasks
+    not_ready: str | None = None
+
+
+def build(
+    *,
+    users: Mapping[str, str] | None = None,
+    defaults: RequestDefaults | None = None,
+    access_log: bool = True,
+) -> InMemoryApi:
+    """Wire everything up as the server does, Elasticsearch left out."""
+    repository = InMemoryTaskRepository()
+    clock = SystemClock()
+    random = Random(1)
+    background = BackgroundTasks()
+    last_seen = LastSeen(max_tasks=1000, max_bytes=10**6)
+    broker = ClaimBroker(
+        tasks=repository,
+        last_seen=last_seen,
+        clock=clock,
+        new_claim_id=lambda: uuid4().hex,
+        giving_back=GivingBack(
+            tasks=repository,
+            clock=clock,
+            random=random,
+            background=background,
+            on_given_back=lambda task: broker.offer(task),  # noqa: PLW0108 - made before the broker
+        ),
+        background=background,
+        limits=BrokerLimits(refresh_min_interval=0.01, poll_interval=0.02),
+    )
+    service = TaskService(
+        tasks=repository,
+        claimable=broker,
+        last_seen=last_seen,
+        clock=clock,
+        random=random,
+        new_task_id=lambda: uuid4().hex,
+        new_incarnation=lambda: uuid4().hex,
+        conflict_retries=5,
+    )
+
+    async def readiness() -> str | None:
+        return api.not_ready
+
+    app = create_app(
+        tasks=service,
+        claims=broker,
+        defaults=defaults or RequestDefaults(),
+        users=users or {},
+        readiness=readiness,
+        clock=clock,
+        access_log=access_log,
+    )
+    api = InMemoryApi(app, repository, broker, background)
+    return api
+
+
+@asynccontextmanager
+async def running(api: InMemoryApi) -> AsyncIterator[InMemoryApi]:
+    """Let claims be served."""
+    loop = asyncio.get_running_loop().create_task(api.broker.run())
+    try:
+        yield api
+    finally:
+        loop.cancel()
+        with suppress(asyncio.CancelledError):
+            await loop
+        await api.background.drain(5)
+
+
+class _Server(uvicorn.Server):
+    def capture_signals(self) -> Any:
+        """Leave signals to pytest."""
+        return suppress()
+
+
+@asynccontextmanager
+async def serving(api: InMemoryApi) -> AsyncIterator[int]:
+    """Serve on a free port of loopback; gives the port."""
+    server = _Server(uvicorn.Config(api.app, port=0, log_config=None, access_log=False))
+    async with running(api):
+        serve = asyncio.get_running_loop().create_task(server.serve())
+        while not server.started:
+            if serve.done():
+                await serve
+            await asyncio.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+        server.should_exit = True
+        await serve
+
+
+@contextmanager
+def serving_in_a_thread(**build_arguments: Any) -> Iterator[str]:
+    """Serve in a thread of its own, for tests that block; gives the address."""
+    started = threading.Event()
+    stop = threading.Event()
+    ports: list[int] = []
+
+    async def main() -> None:
+        async with serving(build(**build_arguments)) as port:
+            ports.append(port)
+            started.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=asyncio.run, args=[main()])
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not started.wait(0.1):
+        assert thread.is_alive(), "the server ended before it served"
+        assert time.monotonic() < deadline, "the server does not start"
+    try:
+        yield f"http://127.0.0.1:{ports[0]}"
+    finally:
+        stop.set()
+        thread.join()
