@@ -1,0 +1,597 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import orjson
+import pytest
+from elastic_transport import AsyncTransport
+from elasticsearch import AsyncElasticsearch, BadRequestError
+from factories import START, a_claimed_task, a_task
+
+from tasques.domain.errors import StoreUnavailableError
+from tasques.domain.instant import parse_instant
+from tasques.domain.task import JsonText
+from tasques.repository.documents import document_id, to_document
+from tasques.repository.features import OLDEST_VERSION, probe
+from tasques.repository.indices import IndexNames, specs
+from tasques.repository.setup import check, setup
+from tasques.repository.setup_errors import SetupError
+
+pytestmark = pytest.mark.elasticsearch
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class Interruptible(AsyncTransport):
+    """Ends everything after some requests: they were executed, their answer is lost."""
+
+    requests_left = -1
+
+    async def perform_request(self, *args, **options):
+        response = await super().perform_request(*args, **options)
+        self.requests_left -= 1
+        if self.requests_left == 0:
+            raise KilledError
+        return response
+
+
+@pytest.fixture
+async def client(elasticsearch_url):
+    async with AsyncElasticsearch(elasticsearch_url, transport_class=Interruptible) as client:
+        yield client
+
+
+@pytest.fixture
+def names(prefix):
+    return IndexNames(prefix)
+
+
+async def remove_everything(client, prefix):
+    if found := list(await client.indices.get(index=f"{prefix}*", expand_wildcards="all")):
+        await client.indices.delete(index=found)
+    templates = (await client.indices.get_index_template())["index_templates"]
+    for template in templates:
+        if template["name"].startswith(prefix):
+            await client.indices.delete_index_template(name=template["name"])
+
+
+async def set_up(client, names, **changes):
+    options = {"shards": 1, "replicas": 0, "refresh_interval": timedelta(seconds=1)} | changes
+    return await setup(client, names=names, **options)
+
+
+async def state_of(client, names):
+    """Everything that a set-up makes, as far as it does not differ from run to run."""
+    template = await client.indices.get_index_template(name=names.tasks_alias)
+    answer = await client.indices.get(index=f"{names.prefix}*", expand_wildcards="all")
+    indices = {
+        name: {
+            "aliases": found["aliases"],
+            "mappings": found["mappings"],
+            "settings": {
+                setting: found["settings"]["index"].get(setting)
+                for setting in ("number_of_shards", "number_of_replicas", "refresh_interval")
+            },
+        }
+        for name, found in answer.body.items()
+    }
+    text = orjson.dumps([template.body, indices]).decode()
+    return orjson.loads(text.replace(names.prefix, "PREFIX"))
+
+
+async def stored_index(client, names):
+    return (await client.indices.get(index=names.tasks_index))[names.tasks_index]
+
+
+# ------------------------------------------------------------------------------ the good case
+
+
+async def test_a_set_up_makes_everything_and_a_second_one_nothing(client, names):
+    """Setting up twice is the same as once, and the report tells what was done."""
+    assert len(await check(client, names)) == 2
+
+    first = await set_up(client, names)
+    state = await state_of(client, names)
+    second = await set_up(client, names)
+
+    assert first.created == [
+        f"index template {names.tasks_alias}",
+        f"index {names.tasks_index}",
+        f"alias {names.tasks_alias} of {names.tasks_index}",
+    ]
+    assert not first.repaired
+    assert not first.upgraded
+    assert not second.is_changed
+    assert not second.warnings
+    assert len(second.unchanged) == 4
+    assert await state_of(client, names) == state
+    assert await check(client, names) == []
+
+
+async def test_what_the_settings_say_is_in_the_index_and_the_template(client, names):
+    """Shards, replicas and an explicit refresh interval are those of the settings."""
+    await set_up(client, names, shards=2, replicas=3, refresh_interval=timedelta(milliseconds=1500))
+
+    wanted = {
+        "number_of_shards": "2",
+        "number_of_replicas": "3",
+        "refresh_interval": "1500ms",
+    }
+    template = await client.indices.get_index_template(name=names.tasks_alias)
+    stored = template["index_templates"][0]["index_template"]
+    assert stored["template"]["settings"]["index"] == wanted
+    assert stored["_meta"] == {"managed_by": "tasques", "version": stored["version"]}
+    assert wanted.items() <= (await stored_index(client, names))["settings"]["index"].items()
+
+
+async def test_the_template_makes_the_same_index(client, names):
+    """An index that comes back in another way than by a set-up is like one made by it."""
+    await set_up(client, names, shards=2)
+    made = (await stored_index(client, names))["mappings"]
+    await client.indices.delete(index=names.tasks_index)
+
+    await client.indices.create(index=names.tasks_index)
+
+    again = await stored_index(client, names)
+    assert again["mappings"] == made
+    assert again["settings"]["index"]["number_of_shards"] == "2"
+
+
+async def test_a_prefix_may_begin_with_another_prefix(client, names):
+    """Two installations in one cluster do not get in each other's way."""
+    inner = IndexNames(names.tasks_index)
+
+    await set_up(client, names)
+    await set_up(client, inner)
+
+    assert await check(client, names) == []
+    assert await check(client, inner) == []
+
+
+async def test_two_set_ups_at_once_both_end_well(client, names):
+    """Servers that are started together may all set up."""
+    reports = await asyncio.gather(*(set_up(client, names) for _ in range(5)))
+
+    assert await check(client, names) == []
+    created = [line for report in reports for line in report.created]
+    assert created.count(f"index {names.tasks_index}") == 1
+    assert not (await set_up(client, names)).is_changed
+
+
+# ------------------------------------------------------------------------------ documents
+
+
+@pytest.mark.parametrize(
+    "run_at",
+    [
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "1969-12-31T23:59:59.999999Z",
+        "2026-03-01T12:00:00.123456+05:30",
+        "9999-12-31T23:59:59.999999Z",
+        "9999-12-31T23:59:59.999999-12:00",
+    ],
+)
+async def test_any_year_can_be_stored_and_searched(client, names, run_at):
+    """Dates from the year 1 to 9999 are taken, and compared as instants."""
+    await set_up(client, names)
+    instant = parse_instant(run_at)
+    await store(client, names, a_task(run_at=instant))
+
+    upto = {"range": {"due_at": {"lte": run_at}}}
+    before = {"range": {"due_at": {"lt": run_at}}}
+    assert (await client.count(index=names.tasks_alias, query=upto))["count"] == 1
+    assert (await client.count(index=names.tasks_alias, query=before))["count"] == 0
+
+
+async def test_what_clients_say_never_becomes_a_field(client, names):
+    """Texts that would be 2,000 fields, a type clash or an immense term change no mapping."""
+    await set_up(client, names)
+    mapping = (await stored_index(client, names))["mappings"]
+    many = {f"key-{number}": number for number in range(2000)}
+    texts = [orjson.dumps(value).decode() for value in (many, {"a": 1}, {"a": {"b": "x" * 70_000}})]
+
+    for number, text in enumerate(map(JsonText, texts)):
+        claimed = a_claimed_task(id=f"task-{number}", args=text, context=text)
+        reported = claimed.report(worker_id="worker-1", at=START, data=text)
+        await store(client, names, reported)
+        done = reported.complete(worker_id="worker-1", at=START, success=text)
+        await store(client, names, done)
+        failed = reported.fail(worker_id="worker-1", at=START, failure=text, retry_at=START)
+        await store(client, names, failed)
+        stored = await client.get(index=names.tasks_alias, id=document_id("mail", claimed.id))
+        assert stored["_source"]["last_claimed"]["result"]["failure"] == text
+
+    assert (await stored_index(client, names))["mappings"] == mapping
+
+
+async def test_the_longest_names_are_found_in_full(client, names):
+    """Kinds and workers of 512 bytes can be filtered by."""
+    await set_up(client, names)
+    task = a_task(kind="k" * 512, id="i" * 360, queue="q" * 128)
+    claimed = task.claim(worker_id="é" * 256, at=START, claim_id="claim-1")
+    await store(client, names, claimed)
+
+    for field, value in {
+        "kind": task.kind,
+        "id": task.id,
+        "queue": task.queue,
+        "last_claimed.worker_id": "é" * 256,
+    }.items():
+        found = await client.count(index=names.tasks_alias, query={"term": {field: value}})
+        assert found["count"] == 1, field
+
+
+async def test_failures_are_found_by_words_of_their_message(client, names):
+    """Operators can search for what went wrong."""
+    await set_up(client, names)
+    failure = JsonText('{"message":"Connection refused by smtp.example.com"}')
+    failed = a_claimed_task().fail(worker_id="worker-1", at=START, failure=failure, retry_at=START)
+    await store(client, names, failed)
+
+    found = await client.count(
+        index=names.tasks_alias, query={"match": {"failure_message": "refused connection"}}
+    )
+
+    assert found["count"] == 1
+
+
+async def test_an_unknown_member_is_refused(client, names):
+    """Nothing gets into the mapping by accident."""
+    await set_up(client, names)
+
+    with pytest.raises(BadRequestError, match="strict_dynamic_mapping_exception"):
+        await client.index(index=names.tasks_alias, document={"colour": "red"})
+
+
+async def store(client, names, task):
+    await client.index(
+        index=names.tasks_alias,
+        id=document_id(task.queue, task.id),
+        document=orjson.loads(to_document(task, "write-1")),
+        refresh=True,
+        require_alias=True,
+    )
+
+
+# ------------------------------------------------------------------------------ repairs
+
+
+async def nothing(client, names):
+    """A cluster that never saw us."""
+
+
+async def older(client, names):
+    """What a version before the first one might have left."""
+    await set_up(client, names)
+    mark = {"managed_by": "tasques", "version": 0}
+    await client.indices.put_index_template(
+        name=names.tasks_alias, index_patterns=[names.tasks_index], priority=500, meta=mark
+    )
+    await client.indices.delete(index=names.tasks_index)
+    await client.indices.create(
+        index=names.tasks_index,
+        mappings={"_meta": mark, "properties": {"id": {"type": "keyword"}}},
+        aliases={names.tasks_alias: {}},
+        settings={"number_of_replicas": 1},
+    )
+
+
+async def alias_elsewhere(client, names):
+    """An alias on an index that is not ours, and is empty."""
+    await client.indices.create(
+        index=f"{names.prefix}-other", aliases={names.tasks_alias: {"is_write_index": True}}
+    )
+
+
+async def index_without_alias(client, names):
+    """The state between two steps."""
+    await set_up(client, names)
+    await client.indices.delete_alias(index=names.tasks_index, name=names.tasks_alias)
+
+
+@pytest.mark.parametrize("begin", [nothing, older, alias_elsewhere, index_without_alias])
+async def test_a_set_up_that_was_killed_anywhere_is_completed_by_the_next(client, names, begin):
+    """Whatever the last request was, running again ends in the same good state."""
+    await begin(client, names)
+    await set_up(client, names)
+    good = without_the_other(await state_of(client, names))
+    requests = 0
+    is_interrupted = True
+    while is_interrupted:
+        await remove_everything(client, names.prefix)
+        await begin(client, names)
+        requests += 1
+        is_interrupted = await ends_after(requests, client, names)
+        await set_up(client, names)
+
+        assert without_the_other(await state_of(client, names)) == good, requests
+        assert await check(client, names) == []
+    assert requests > 5
+
+
+async def ends_after(requests, client, names):
+    client.transport.requests_left = requests
+    try:
+        await set_up(client, names)
+    except KilledError:
+        return True
+    finally:
+        client.transport.requests_left = -1
+    return False
+
+
+def without_the_other(state):
+    template, indices = state
+    return template, {name: it for name, it in indices.items() if name != "PREFIX-other"}
+
+
+async def test_an_index_without_its_alias_gets_it_back(client, names):
+    """A half-done set-up is completed, and called a repair."""
+    await index_without_alias(client, names)
+    assert await check(client, names) == [f"The alias {names.tasks_alias} is missing."]
+
+    report = await set_up(client, names)
+
+    assert report.repaired == [f"alias {names.tasks_alias} of {names.tasks_index}"]
+    assert not report.created
+    assert await check(client, names) == []
+
+
+@pytest.mark.parametrize("options", [{"is_write_index": False}, {"filter": {"term": {"id": "a"}}}])
+async def test_an_alias_that_hides_or_refuses_something_is_made_plain(client, names, options):
+    """An alias without a write index, or with a filter, is put right."""
+    await set_up(client, names)
+    await client.indices.put_alias(index=names.tasks_index, name=names.tasks_alias, **options)
+    assert "not a plain write alias" in (await check(client, names))[0]
+
+    report = await set_up(client, names)
+
+    assert report.repaired == [f"alias {names.tasks_alias} of {names.tasks_index}"]
+    assert await check(client, names) == []
+
+
+async def test_an_alias_on_an_empty_foreign_index_is_moved(client, names):
+    """The alias ends on our index alone; the other index is not deleted."""
+    await alias_elsewhere(client, names)
+    await set_up(client, names)
+
+    assert await check(client, names) == []
+    assert await client.indices.exists(index=f"{names.prefix}-other")
+    aliases = await client.indices.get_alias(name=names.tasks_alias)
+    assert list(aliases) == [names.tasks_index]
+
+
+async def test_an_alias_on_two_indices_is_taken_from_the_foreign_one(client, names):
+    """Reads by id are refused by an alias of two indices, so one has to go."""
+    await set_up(client, names)
+    await client.indices.create(index=f"{names.prefix}-other", aliases={names.tasks_alias: {}})
+    assert "instead of" in (await check(client, names))[0]
+
+    await set_up(client, names)
+
+    assert list(await client.indices.get_alias(name=names.tasks_alias)) == [names.tasks_index]
+
+
+async def test_documents_never_disappear_from_sight_silently(client, names):
+    """The alias is not taken from an index that holds something; the message says what to do."""
+    await alias_elsewhere(client, names)
+    await client.index(index=names.tasks_alias, document={"a": 1})
+
+    with pytest.raises(SetupError, match=r"holds 1\. Move them"):
+        await set_up(client, names)
+
+    assert list(await client.indices.get_alias(name=names.tasks_alias)) == [f"{names.prefix}-other"]
+    assert not await client.indices.exists(index=names.tasks_index)
+
+
+async def test_an_index_with_the_name_of_the_alias_is_kept_and_explained(client, names):
+    """What an automatic index creation left is for an operator to move: it may hold tasks."""
+    await client.indices.create(index=names.tasks_alias)
+    await client.index(index=names.tasks_alias, id="1", document={"a": 1})
+    expected = f"an index named {names.tasks_alias}, but"
+
+    with pytest.raises(SetupError, match=expected):
+        await set_up(client, names)
+
+    assert any(expected in problem for problem in await check(client, names))
+    assert await client.exists(index=names.tasks_alias, id="1")
+
+
+async def test_a_closed_index_is_named(client, names):
+    """Somebody closed it, so somebody has to open it."""
+    await set_up(client, names)
+    await client.indices.close(index=names.tasks_index)
+
+    assert await check(client, names) == [f"The index {names.tasks_index} is closed."]
+    with pytest.raises(SetupError, match=f"POST /{names.tasks_index}/_open"):
+        await set_up(client, names)
+
+
+async def test_tasks_that_were_moved_to_a_copy_stay_there(client, names):
+    """An operator who copies the index (to get more shards) and moves the alias is followed."""
+    await set_up(client, names)
+    made = await stored_index(client, names)
+    copy = f"{names.prefix}-tasks-more-shards"
+    await client.indices.create(
+        index=copy,
+        mappings=made["mappings"],
+        settings={"number_of_shards": 2, "refresh_interval": "5s"},
+    )
+    await client.indices.update_aliases(
+        actions=[
+            {"remove": {"index": names.tasks_index, "alias": names.tasks_alias}},
+            {"add": {"index": copy, "alias": names.tasks_alias, "is_write_index": True}},
+        ]
+    )
+    await client.indices.delete(index=names.tasks_index)
+
+    await set_up(client, names, shards=2)
+
+    assert list(await client.indices.get_alias(name=names.tasks_alias)) == [copy]
+    assert not await client.indices.exists(index=names.tasks_index)
+    assert await check(client, names) == []
+    settings = (await client.indices.get(index=copy))[copy]["settings"]["index"]
+    assert settings["refresh_interval"] == "1000ms"
+
+
+# ------------------------------------------------------------------------------ versions
+
+
+async def test_an_older_template_and_mapping_are_upgraded_in_place(client, names):
+    """New fields are added, documents stay, and other marks in the mapping are kept."""
+    await older(client, names)
+    await client.index(index=names.tasks_index, id="1", document={"id": "1"})
+    await client.indices.put_mapping(
+        index=names.tasks_index, meta={"managed_by": "tasques", "version": 0, "team": "mail"}
+    )
+    problems = await check(client, names)
+    assert f"The index template {names.tasks_alias} is of an older version." in problems
+    assert f"The mapping of {names.tasks_index} is of an older version." in problems
+
+    report = await set_up(client, names)
+
+    assert report.upgraded == [
+        f"index template {names.tasks_alias}",
+        f"mapping of {names.tasks_index}",
+        f"settings of {names.tasks_index}: number_of_replicas = 0, refresh_interval = 1000ms",
+    ]
+    assert await check(client, names) == []
+    assert await client.exists(index=names.tasks_alias, id="1")
+    mappings = (await stored_index(client, names))["mappings"]
+    assert mappings["_meta"]["team"] == "mail"
+    assert mappings["dynamic"] == "strict"
+    await store(client, names, a_claimed_task())
+
+
+async def test_what_a_newer_version_made_is_left_alone(client, names):
+    """An old server that is set up during a roll-out does not undo the new one's work."""
+    await set_up(client, names)
+    spec = specs(names)[0]
+    mark = {"managed_by": "tasques", "version": spec.version + 1}
+    await client.indices.put_index_template(
+        name=names.tasks_alias,
+        index_patterns=[names.tasks_index],
+        priority=500,
+        version=spec.version + 1,
+        meta=mark,
+        template={"mappings": {"properties": {"colour": {"type": "keyword"}}}},
+    )
+    await client.indices.put_mapping(
+        index=names.tasks_index, meta=mark, properties={"colour": {"type": "keyword"}}
+    )
+    state = await state_of(client, names)
+
+    report = await set_up(client, names)
+
+    assert not report.is_changed
+    assert sum("(newer: version" in line for line in report.unchanged) == 2
+    assert await state_of(client, names) == state
+    assert await check(client, names) == []
+
+
+async def test_a_field_that_somebody_removed_the_mapping_of_comes_back(client, names):
+    """A mapping of this version that lacks something is repaired."""
+    await set_up(client, names)
+    made = (await stored_index(client, names))["mappings"]
+    await client.indices.delete(index=names.tasks_index)
+    lacking = {name: it for name, it in made["properties"].items() if name != "due_at"}
+    del lacking["last_claimed"]["properties"]["claim_id"]
+    await client.indices.create(
+        index=names.tasks_index,
+        mappings={"_meta": made["_meta"], "dynamic": "true", "properties": lacking},
+        aliases={names.tasks_alias: {"is_write_index": True}},
+    )
+
+    report = await set_up(client, names)
+
+    assert f"mapping of {names.tasks_index}" in report.repaired
+    assert (await stored_index(client, names))["mappings"] == (
+        orjson.loads(orjson.dumps(specs(names)[0].mapping))
+    )
+
+
+async def test_a_field_of_another_type_stops_the_set_up(client, names):
+    """What cannot be changed in place is explained, and nothing is touched."""
+    await client.indices.create(
+        index=names.tasks_index, mappings={"properties": {"kind": {"type": "text"}}}
+    )
+
+    with pytest.raises(SetupError, match="kind is of type text and must be keyword"):
+        await set_up(client, names)
+
+
+# ------------------------------------------------------------------------------ settings
+
+
+async def test_settings_that_can_change_are_changed(client, names):
+    """Replicas and refresh interval follow the configuration, in the template too."""
+    await set_up(client, names)
+
+    report = await set_up(client, names, replicas=1, refresh_interval=timedelta(seconds=5))
+
+    assert report.upgraded == [
+        f"index template {names.tasks_alias}",
+        f"settings of {names.tasks_index}: number_of_replicas = 1, refresh_interval = 5000ms",
+    ]
+    again = await set_up(client, names, replicas=1, refresh_interval=timedelta(seconds=5))
+    assert not again.is_changed
+
+
+async def test_shards_can_not_change_and_a_warning_says_so(client, names):
+    """The number of shards is fixed when an index is made; the next index gets the new one."""
+    await set_up(client, names)
+
+    report = await set_up(client, names, shards=3)
+
+    assert len(report.warnings) == 1
+    assert f"shards of {names.tasks_index} is 1" in report.warnings[0]
+    assert report.upgraded == [f"index template {names.tasks_alias}"]
+
+
+async def test_a_template_of_the_same_rank_is_an_error_that_names_it(client, names):
+    """Elasticsearch refuses ours then, and its reason is passed on."""
+    rival = f"{names.prefix}-rival"
+    await client.indices.put_index_template(
+        name=rival, index_patterns=[f"{names.prefix}-*"], priority=500
+    )
+
+    with pytest.raises(SetupError, match=f"write the index template.*{rival}"):
+        await set_up(client, names)
+
+
+# ------------------------------------------------------------------------------ the cluster
+
+
+async def test_a_probe_tells_the_version_and_whether_there_is_a_lifecycle(client):
+    """The embedded distribution has no lifecycle management, and that is no error."""
+    features = await probe(client)
+
+    assert features.version >= OLDEST_VERSION
+    plugins = (await client.nodes.info(filter_path="nodes.*.modules.name")).body["nodes"].values()
+    modules = {module["name"] for node in plugins for module in node["modules"]}
+    assert features.has_lifecycle == ("x-pack-ilm" in modules)
+
+
+async def test_an_elasticsearch_that_is_too_old_is_refused(client, monkeypatch):
+    """The version is judged before anything is made."""
+    names = IndexNames("test-never-made")
+    monkeypatch.setattr("tasques.repository.features.OLDEST_VERSION", (99, 0, 0))
+
+    with pytest.raises(SetupError, match=r"Tasques needs 99\.0\.0 or newer"):
+        await set_up(client, names)
+
+    assert not await client.indices.exists(index=names.tasks_index)
+
+
+async def test_no_elasticsearch_is_an_outage_and_not_a_mistake(unused_tcp_port):
+    """Whoever waits for a server that is still starting can tell it from a wrong set-up."""
+    names = IndexNames("tasques")
+    async with AsyncElasticsearch(f"http://127.0.0.1:{unused_tcp_port}") as nobody:
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            await set_up(nobody, names)
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            await check(nobody, names)
