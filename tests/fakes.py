@@ -223,6 +223,8 @@ class InMemoryTaskRepository:
             for task in self._searchable.values()
             if task.is_due(search.due_at) and (not search.queues or task.queue in search.queues)
         ]
+        if search.from_rank is not None:
+            found = [candidate for candidate in found if candidate.rank >= search.from_rank]
         return sorted(found, key=lambda candidate: candidate.rank)[: search.size]
 
     def _found(self, task: Task) -> FoundTask:

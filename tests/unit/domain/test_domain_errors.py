@@ -43,6 +43,7 @@ def test_the_codes_on_the_wire_do_not_change():
             "UnresolvedWriteError": "outcome_unknown",
             "OverloadedError": "overloaded",
             "ShuttingDownError": "shutting_down",
+            "StoreRejectedError": "store_rejected",
             "CorruptDocumentError": "corrupt_document",
         }
         == codes
