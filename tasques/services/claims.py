@@ -165,7 +165,7 @@ class ClaimBroker:
         """Undo claims whose answer can not be delivered, in the background."""
         for each in claimed:
             self._last_seen.forget(each.task.queue, each.task.id)
-            self._giving_back.start(each)
+            self._giving_back.start(each, self.offer)
 
     def offer(self, task: Task) -> None:
         """Take note of a task that has just become claimable in this process.
@@ -360,7 +360,7 @@ class ClaimBroker:
         except UnavailableError:
             # It may have been written all the same.
             self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
-            self._giving_back.start(Claimed(replace(task, version=None), before))
+            self._giving_back.start(Claimed(replace(task, version=None), before), self.offer)
             raise
 
     def _take(
@@ -369,7 +369,7 @@ class ClaimBroker:
         """Hand the outcome of one claim to the one who waits for it."""
         if waiter.answer.done():
             if claimed is not None:
-                self._giving_back.start(claimed)
+                self._giving_back.start(claimed, self.offer)
             return
         waiter.in_flight -= 1
         if claimed is not None:

@@ -46,55 +46,49 @@ class GivingBack:
         clock: Clock,
         random: Random,
         background: BackgroundTasks,
-        on_given_back: Callable[[Task], None],
     ) -> None:
         self._tasks = tasks
         self._clock = clock
         self._random = random
         self._background = background
-        self._on_given_back = on_given_back
 
-    def start(self, claimed: Claimed) -> None:
-        """Undo a claim.
+    def start(self, claimed: Claimed, on_given_back: Callable[[Task], None]) -> None:
+        """Undo a claim; `on_given_back` is called with the task once it is stored.
 
         If the version of `claimed.task` is None, nobody knows whether the claim was written. Then
         the task is written back over the version that the claim was conditional on, so that the
         claim can not take place later either.
         """
-        self._background.start(self._give_back(claimed), name="give back")
+        self._background.start(self._give_back(claimed, on_given_back), name="give back")
 
-    async def _give_back(self, claimed: Claimed) -> None:
+    async def _give_back(self, claimed: Claimed, on_given_back: Callable[[Task], None]) -> None:
         version = claimed.task.version or claimed.before.version
         for tries in range(_TRIES):
             try:
-                version = await self._write_back(claimed, version)
+                before = replace(claimed.before, version=version)
+                on_given_back(await self._tasks.update(before, Lane.ACKNOWLEDGE))
+            except VersionConflictError:
+                version = await self._version_of_claim(claimed.task, version)
             except UnavailableError:
                 longest = min(_FIRST_PAUSE * (1 << tries), _LONGEST_PAUSE)
                 await self._clock.sleep(longest * self._random.uniform(0.5, 1.0))
             else:
-                if version is None:
-                    return
+                return
+            if version is None:
+                return
         log.warning(
             "a claim could not be undone: its timeout will end it",
             extra={"queue": claimed.task.queue, "task_id": claimed.task.id},
         )
 
-    async def _write_back(self, claimed: Claimed, version: Version | None) -> Version | None:
-        """Try once; return the version to try next, or None when nothing is left to undo."""
-        before = replace(claimed.before, version=version)
-        try:
-            stored = await self._tasks.update(before, Lane.ACKNOWLEDGE)
-        except VersionConflictError:
-            return await self._version_of_claim(claimed.task)
-        self._on_given_back(stored)
-        return None
-
-    async def _version_of_claim(self, claimed: Task) -> Version | None:
+    async def _version_of_claim(self, claimed: Task, tried: Version | None) -> Version | None:
         """The version to undo, if the stored task still is in this very claim."""
         try:
             current = await self._tasks.get(claimed.queue, claimed.id)
         except (TaskNotFoundError, CorruptDocumentError):
             return None
+        except UnavailableError:
+            return tried
         if current.state is not TaskState.CLAIMED or current.last_claimed is None:
             return None
         is_ours = claimed.last_claimed and current.last_claimed.claim_id == (

@@ -1,0 +1,234 @@
+"""The command line. Exit codes: 0 good, 1 failure, 2 wrong usage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final, NoReturn
+
+import typer
+import yaml
+
+from tasques.bootstrap import run_setup
+from tasques.domain.errors import TasquesError
+from tasques.embedded import (
+    Cluster,
+    EmbeddedError,
+    PortTakenError,
+    data_dir,
+    progress_on,
+    require_free,
+)
+from tasques.observability import logs
+from tasques.repository.setup_errors import SetupError
+from tasques.repository.setup_report import SetupReport
+from tasques.server import StartError, listen, serve
+from tasques.settings import (
+    BindAddress,
+    LoadedSettings,
+    ServerSettings,
+    SettingsError,
+    load,
+    masked,
+)
+
+_DEFAULT_PORT: Final = 8080
+_DEFAULT_ELASTICSEARCH_PORT: Final = 9200
+
+app = typer.Typer(
+    help="Task queues over a REST API, stored in Elasticsearch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Show or check the settings.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings; else tasques.yaml in ., ./config or /app/config, if there is one.",
+    ),
+]
+Port = typer.Option(min=1, max=65535, metavar="PORT")
+
+
+class _Stopped(BaseException):
+    """A signal came while nobody else was there to take it."""
+
+
+@app.command()
+def dev(
+    *,
+    port: Annotated[int | None, Port] = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    elasticsearch_port: Annotated[int | None, Port] = None,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Keep nothing: use data of its own, once.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Run everything on this machine: an Elasticsearch, its set-up, and a server.
+
+    The default ports (8080 and 9200) give way to free ones when they are taken.
+    """
+    loaded = _load(config)
+    _configure_logs(loaded)
+    with _signals_end_it():
+        listener = _listen(host, port)
+        cluster = Cluster(
+            base=None if ephemeral else data_dir(os.environ, os.geteuid()),
+            http_port=_elasticsearch_port(elasticsearch_port),
+            progress=progress_on(sys.stderr),
+        )
+        with cluster:
+            settings = _for_development(loaded.settings, cluster.urls)
+            asyncio.run(run_setup(settings))
+            serve(settings, listener, on_started=lambda: _say_where(listener, cluster.urls[0]))
+
+
+@app.command()
+def server(config: ConfigFile = None) -> None:
+    """Run a server on an Elasticsearch that `tasques setup` has prepared."""
+    loaded = _load(config)
+    _configure_logs(loaded)
+    with _signals_end_it():
+        serve(loaded.settings, listen(loaded.settings.bind_address))
+
+
+@app.command()
+def setup(config: ConfigFile = None) -> None:
+    """Make, repair or upgrade what Tasques needs in Elasticsearch. May be repeated."""
+    loaded = _load(config)
+    _configure_logs(loaded)
+    with _signals_end_it():
+        typer.echo(_described(asyncio.run(run_setup(loaded.settings))))
+
+
+@config_app.command()
+def show(config: ConfigFile = None) -> None:
+    """Print the effective settings, without secrets."""
+    typer.echo(yaml.safe_dump(masked(_load(config).settings), sort_keys=False, allow_unicode=True))
+
+
+@config_app.command()
+def check(config: ConfigFile = None) -> None:
+    """Tell whether the settings are right, and what is wrong with them."""
+    source = _load(config).source
+    typer.echo(f"The settings are good ({source or 'no file: defaults and environment'}).")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(installed_version("tasques"))
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (SettingsError, SetupError, StartError, TasquesError, EmbeddedError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    sys.exit(1)
+
+
+def _described(report: SetupReport) -> str:
+    done = {"created": report.created, "repaired": report.repaired, "upgraded": report.upgraded}
+    lines = [f"{verb}: {each}" for verb, things in done.items() for each in things]
+    return "\n".join(lines or ["Everything was there already."])
+
+
+def _load(config: Path | None) -> LoadedSettings:
+    loaded = load(config, os.environ)
+    for warning in loaded.warnings:
+        typer.echo(warning, err=True)
+    return loaded
+
+
+def _configure_logs(loaded: LoadedSettings) -> None:
+    logging = loaded.settings.logging
+    try:
+        logs.configure(level=logging.level, format=logging.format, file=logging.file)
+    except OSError as error:
+        _fail(f"Can not write the log file {logging.file}: {error.strerror or error}.")
+
+
+@contextmanager
+def _signals_end_it() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end what runs here in order, with exit code 0."""
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise _Stopped
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except _Stopped:
+        typer.echo("stopped", err=True)
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    try:
+        return listen(BindAddress(host, port or _DEFAULT_PORT))
+    except StartError:
+        if port is not None:
+            raise
+    listener = listen(BindAddress(host, 0))
+    typer.echo(f"Port {_DEFAULT_PORT} is taken: using {listener.getsockname()[1]}.", err=True)
+    return listener
+
+
+def _elasticsearch_port(port: int | None) -> int:
+    if port is not None:
+        return port
+    try:
+        require_free(_DEFAULT_ELASTICSEARCH_PORT)
+    except PortTakenError:
+        typer.echo(
+            f"Port {_DEFAULT_ELASTICSEARCH_PORT} is taken: Elasticsearch uses a free one.", err=True
+        )
+        return 0
+    return _DEFAULT_ELASTICSEARCH_PORT
+
+
+def _for_development(settings: ServerSettings, addresses: list[str]) -> ServerSettings:
+    """The settings with the embedded Elasticsearch, which is one node without security."""
+    store = settings.elasticsearch.model_copy(
+        update={
+            "addresses": tuple(addresses),
+            "user": None,
+            "api_key": None,
+            "ca_file": None,
+            "replicas": 0,
+        }
+    )
+    return settings.model_copy(update={"elasticsearch": store})
+
+
+def _say_where(listener: socket.socket, elasticsearch: str) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(
+        f"\n  API            http://{shown}:{port}/tasques"
+        f"\n  Swagger UI     http://{shown}:{port}/docs"
+        f"\n  Elasticsearch  {elasticsearch}"
+        "\n\n  Ctrl-C ends everything.\n"
+    )

@@ -1,0 +1,62 @@
+"""The Elasticsearch client: for set-up and chores, and owner of the connections."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """How to reach Elasticsearch.
+
+    Attributes:
+        addresses: URLs with ports.
+        user: name and password, or None.
+        api_key: the encoded key, or None; goes before the user.
+        ca_file: certificates to trust instead of the system's, or None.
+        verify_certificates: whether to check who answers.
+        request_timeout: seconds for one request.
+        connections: for each node at most.
+    """
+
+    addresses: Sequence[str]
+    user: tuple[str, str] | None = None
+    api_key: str | None = None
+    ca_file: Path | None = None
+    verify_certificates: bool = True
+    request_timeout: float = 5.0
+    connections: int = 32
+
+    @property
+    def authorization(self) -> str | None:
+        """The header that says who we are."""
+        if self.api_key is not None:
+            return f"ApiKey {self.api_key}"
+        if self.user is not None:
+            token = base64.b64encode(":".join(self.user).encode()).decode()
+            return f"Basic {token}"
+        return None
+
+
+def build_client(options: ClientOptions) -> AsyncElasticsearch:
+    """Make a client that tries once: whoever uses it decides what may be repeated."""
+    arguments: dict[str, Any] = {
+        "request_timeout": options.request_timeout,
+        "connections_per_node": options.connections,
+        "max_retries": 0,
+        "retry_on_timeout": False,
+    }
+    if (authorization := options.authorization) is not None:
+        arguments["headers"] = {"authorization": authorization}
+    if any(address.startswith("https:") for address in options.addresses):
+        arguments["verify_certs"] = options.verify_certificates
+        arguments["ssl_show_warn"] = False
+        if options.ca_file is not None:
+            arguments["ca_certs"] = str(options.ca_file)
+    return AsyncElasticsearch(list(options.addresses), **arguments)

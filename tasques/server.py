@@ -1,0 +1,178 @@
+"""One server process: HTTP and the loops beside it, living and dying together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from tasques.bootstrap import Application, application
+from tasques.domain.errors import StoreUnavailableError
+from tasques.repository.setup_errors import SetupError
+from tasques.settings import BindAddress, ServerSettings
+
+log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 4096
+_KEEP_ALIVE: Final = 75  # seconds; longer than clients and proxies keep a connection unused
+_FIRST_WAIT: Final = 0.25
+_LONGEST_WAIT: Final = 5.0
+_PATIENCE: Final = 60.0  # seconds for an Elasticsearch that is still starting
+_PART_FOR_REQUESTS: Final = 0.6  # of the time for stopping; the rest is for what is to be written
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class StartError(Exception):
+    """The server can not start; the message says what to do."""
+
+
+class _HttpServer(uvicorn.Server):
+    """Uvicorn that leaves the signals to us, so that there is a life after `serve`."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+
+def listen(address: BindAddress) -> socket.socket:
+    """Open the port to listen on; port 0 takes any free one.
+
+    Raises:
+        StartError: it can not be had.
+    """
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(target)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise StartError(f"Can not listen on {address}: {error.strerror or error}.") from error
+    return listener
+
+
+def serve(
+    settings: ServerSettings,
+    listener: socket.socket,
+    *,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: of this server.
+        listener: an open socket; it is closed in the end.
+        on_started: called once requests are taken.
+
+    Raises:
+        StartError: Elasticsearch can not be reached or is not set up.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signalled(settings, listener, on_started))
+
+
+async def _until_signalled(
+    settings: ServerSettings, listener: socket.socket, on_started: Callable[[], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with application(settings) as built:
+            if await _is_set_up(built, stop):
+                await _serve(settings, built, listener, on_started, stop)
+    finally:
+        listener.close()
+
+
+async def _is_set_up(built: Application, stop: asyncio.Event) -> bool:
+    """Wait for an Elasticsearch that is still starting; False if told to stop meanwhile."""
+    pause = _FIRST_WAIT
+    until = asyncio.get_running_loop().time() + _PATIENCE
+    while not stop.is_set():
+        try:
+            problems = await built.setup_problems()
+        except (SetupError, StoreUnavailableError) as error:
+            if asyncio.get_running_loop().time() > until:
+                raise StartError(str(error)) from error
+            log.warning("waiting for Elasticsearch", extra={"reason": str(error)})
+            await _wait(stop, pause)
+            pause = min(pause * 2, _LONGEST_WAIT)
+            continue
+        if problems:
+            raise StartError(
+                "\n".join([*problems, "Elasticsearch is not set up: run `tasques setup`."])
+            )
+        return True
+    return False
+
+
+async def _serve(
+    settings: ServerSettings,
+    built: Application,
+    listener: socket.socket,
+    on_started: Callable[[], None],
+    stop: asyncio.Event,
+) -> None:
+    seconds = settings.shutdown_timeout.total_seconds()
+    config = uvicorn.Config(
+        built.asgi,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        # Whole seconds by its annotation only.
+        timeout_graceful_shutdown=seconds * _PART_FOR_REQUESTS,  # type: ignore[arg-type]
+    )
+    server = _HttpServer(config, on_started)
+    async with asyncio.TaskGroup() as group:
+        loops = [
+            group.create_task(built.broker.run(), name="claim broker"),
+            group.create_task(_stop_when_told(stop, server, built), name="stop"),
+        ]
+        await server.serve(sockets=[listener])
+        for loop in loops:
+            loop.cancel()
+    await built.finish(seconds * (1 - _PART_FOR_REQUESTS))
+    log.info("stopped")
+
+
+async def _stop_when_told(stop: asyncio.Event, server: uvicorn.Server, built: Application) -> None:
+    await stop.wait()
+    log.info("stopping")
+    server.should_exit = True
+    # Claims that wait would use up the time that there is for stopping.
+    built.broker.close()
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
