@@ -8,6 +8,8 @@ import pytest
 
 from tasques.embedded import Cluster
 
+__all__ = ["elasticsearch_url", "secure_cluster", "three_nodes"]
+
 # Given as settings, these make a cluster notice a paused node in seconds instead of half a
 # minute. Nodes that are killed are noticed at once without them. A loaded machine needs patience.
 NOTICE_A_HANG: dict[str, object] = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasques.embedded.progress import Progress
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16  # bytes; less than this is lost where a download breaks off
 _TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 _PAUSES = (1.0, 3.0, 9.0)  # seconds between the attempts
 _REMEDY = "set TASQUES_CACHE to a directory that can be written"
