@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -53,13 +53,7 @@ def build(
         last_seen=last_seen,
         clock=clock,
         new_claim_id=lambda: uuid4().hex,
-        giving_back=GivingBack(
-            tasks=repository,
-            clock=clock,
-            random=random,
-            background=background,
-            on_given_back=lambda task: broker.offer(task),  # noqa: PLW0108 - made before the broker
-        ),
+        giving_back=GivingBack(tasks=repository, clock=clock, random=random, background=background),
         background=background,
         limits=BrokerLimits(refresh_min_interval=0.01, poll_interval=0.02),
     )
@@ -106,7 +100,7 @@ async def running(api: InMemoryApi) -> AsyncIterator[InMemoryApi]:
 class _Server(uvicorn.Server):
     def capture_signals(self) -> Any:
         """Leave signals to pytest."""
-        return suppress()
+        return nullcontext()
 
 
 @asynccontextmanager
@@ -116,8 +110,7 @@ async def serving(api: InMemoryApi) -> AsyncIterator[int]:
     async with running(api):
         serve = asyncio.get_running_loop().create_task(server.serve())
         while not server.started:
-            if serve.done():
-                await serve
+            assert not serve.done(), "the server ended before it served"
             await asyncio.sleep(0.01)
         yield server.servers[0].sockets[0].getsockname()[1]
         server.should_exit = True
@@ -135,8 +128,7 @@ def serving_in_a_thread(**build_arguments: Any) -> Iterator[str]:
         async with serving(build(**build_arguments)) as port:
             ports.append(port)
             started.set()
-            while not stop.is_set():
-                await asyncio.sleep(0.05)
+            await asyncio.to_thread(stop.wait)
 
     thread = threading.Thread(target=asyncio.run, args=[main()])
     thread.start()

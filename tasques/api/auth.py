@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping
+from contextlib import suppress
 
 from tasques.api.errors import NotAuthenticatedError
 from tasques.api.headers import Headers, find_header
@@ -19,7 +20,11 @@ class BasicAuth:
     """
 
     def __init__(self, users: Mapping[str, str]) -> None:
-        self._credentials = [f"{name}:{password}".encode() for name, password in users.items()]
+        self._credentials = [
+            encoded
+            for name, password in users.items()
+            for encoded in _encodings(f"{name}:{password}")
+        ]
 
     @property
     def is_required(self) -> bool:
@@ -45,3 +50,11 @@ class BasicAuth:
             return False
         matches = [hmac.compare_digest(given, known) for known in self._credentials]
         return any(matches)
+
+
+def _encodings(credentials: str) -> set[bytes]:
+    """In UTF-8, as it should be, and in Latin-1, as scripts in browsers send it."""
+    encodings = {credentials.encode()}
+    with suppress(UnicodeEncodeError):
+        encodings.add(credentials.encode("latin-1"))
+    return encodings

@@ -19,6 +19,8 @@ it is out of attempts.
 Durations are text such as `30s`, `5m` or `1h30m`; instants are RFC 3339. An explicit null in a
 request is the same as an absent member, and answers have no nulls.
 """
+_BOUNDS: Final = frozenset({"minimum", "maximum"})  # FastAPI writes them as floats
+_LARGEST_EXACT: Final = 2**53
 _NOT_OURS: Final = ("HTTPValidationError", "ValidationError")
 
 
@@ -64,6 +66,11 @@ def _tidy_schema(schema: Schema) -> Schema:
     tidy = {name: value for name, value in schema.items() if name != "title"}
     if tidy.get("default", ...) is None:
         del tidy["default"]
+    for bound in _BOUNDS.intersection(tidy):
+        if abs(tidy[bound]) > _LARGEST_EXACT:
+            del tidy[bound]  # the format says as much
+        else:
+            tidy[bound] = int(tidy[bound])
     alternatives = [kind for kind in tidy.pop("anyOf", ()) if kind.get("type") != "null"]
     if alternatives:
         (only,) = alternatives

@@ -42,9 +42,9 @@ class LeanRoute(APIRoute):
             summary=operation.summary,
             status_code=operation.status,
             response_model=operation.model,
-            response_description="It is so.",
+            response_description=operation.outcome,
             responses=_documented_answers(operation),
-            openapi_extra={"security": security(auth)},
+            openapi_extra=_documented_request(operation) | {"security": security(auth)},
         )
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,6 +63,12 @@ class LeanRoute(APIRoute):
 def security(auth: BasicAuth) -> list[dict[str, list[str]]]:
     """What the API document says of a route for users: optional where there are none."""
     return [{"BasicAuth": []}] if auth.is_required else [{"BasicAuth": []}, {}]
+
+
+def _documented_request(operation: Operation) -> dict[str, Any]:
+    if operation.request is None:
+        return {}
+    return {"requestBody": {"content": {"application/json": {"example": operation.request}}}}
 
 
 def _documented_answers(operation: Operation) -> dict[int | str, dict[str, Any]]:

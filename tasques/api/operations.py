@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import Body, Header, Path
+from fastapi import Header, Path
 
 from tasques.api import examples, schemas
 from tasques.api.headers import WORKER_ID
@@ -36,12 +36,8 @@ WorkerId = Annotated[
 ]
 
 
-def _example(value: examples.Example) -> Any:
-    return Body(openapi_examples={"usual": {"summary": "As usual", "value": value}})
-
-
 async def create_task(
-    body: Annotated[NewTask, _example(examples.NEW_TASK)],
+    body: NewTask,
 ) -> None:
     """Put a task into a queue.
 
@@ -54,9 +50,7 @@ async def get_existing_task(queue: Queue, task_id: TaskId) -> None:
     """Look at a task as it is now."""
 
 
-async def claim_tasks(
-    worker_id: WorkerId, body: Annotated[Claim, _example(examples.CLAIM)]
-) -> None:
+async def claim_tasks(worker_id: WorkerId, body: Claim) -> None:
     """Get tasks to work on.
 
     Answers as soon as there is at least one, else when `block_for` is over, with an empty list.
@@ -73,7 +67,7 @@ async def report_on_claimed_task(
     queue: Queue,
     task_id: TaskId,
     worker_id: WorkerId,
-    body: Annotated[NewReport, _example(examples.REPORT)],
+    body: NewReport,
 ) -> None:
     """Report in on a claimed task, so that its time-out starts anew."""
 
@@ -82,7 +76,7 @@ async def mark_claimed_task_done(
     queue: Queue,
     task_id: TaskId,
     worker_id: WorkerId,
-    body: Annotated[Success, _example(examples.SUCCESS)],
+    body: Success,
 ) -> None:
     """Say that a claimed task is done, for good."""
 
@@ -91,7 +85,7 @@ async def mark_claimed_task_failed(
     queue: Queue,
     task_id: TaskId,
     worker_id: WorkerId,
-    body: Annotated[Failure, _example(examples.FAILURE)],
+    body: Failure,
 ) -> None:
     """Say that a claimed task failed.
 
@@ -106,7 +100,9 @@ class Operation:
 
     Attributes:
         endpoint: a function of which only the signature and the docstring matter.
-        answer: the answer that is shown as an example.
+        outcome: what the answer of success is.
+        answer: an example of it.
+        request: an example of a body, if there is one.
         errors: the statuses of its errors, besides those that every operation has.
     """
 
@@ -115,8 +111,10 @@ class Operation:
     path: str
     summary: str
     endpoint: Callable[..., Any]
+    outcome: str
     answer: Any
     errors: tuple[int, ...]
+    request: examples.Example | None = None
     model: Any = schemas.Task
     status: int = 200
 
@@ -130,6 +128,8 @@ CREATE_TASK: Final = Operation(
     path="/tasques",
     summary="Add a new task",
     endpoint=create_task,
+    outcome="The task as it was stored.",
+    request=examples.NEW_TASK,
     answer=examples.QUEUED_TASK,
     errors=(400, 409, 413),
     status=201,
@@ -140,6 +140,7 @@ GET_EXISTING_TASK: Final = Operation(
     path=f"/tasques/{_TASK_PATH}",
     summary="Get a task",
     endpoint=get_existing_task,
+    outcome="The task.",
     answer=examples.QUEUED_TASK,
     errors=(400, 404),
 )
@@ -149,6 +150,8 @@ CLAIM_TASKS: Final = Operation(
     path="/tasques/claims",
     summary="Claim tasks",
     endpoint=claim_tasks,
+    outcome="The claimed tasks; an empty list if there were none in time.",
+    request=examples.CLAIM,
     answer=[examples.CLAIMED_TASK],
     errors=(400, 413),
     model=list[schemas.Task],
@@ -159,6 +162,7 @@ UNCLAIM_EXISTING_TASK: Final = Operation(
     path=f"/tasques/claims/{_TASK_PATH}",
     summary="Unclaim a task",
     endpoint=unclaim_existing_task,
+    outcome="The task, which is queued again.",
     answer=examples.UNCLAIMED_TASK,
     errors=_CLAIM_ERRORS,
 )
@@ -168,6 +172,8 @@ REPORT_ON_CLAIMED_TASK: Final = Operation(
     path=f"/tasques/reports/{_TASK_PATH}",
     summary="Report in on a task",
     endpoint=report_on_claimed_task,
+    outcome="The task with the report and its new time-out.",
+    request=examples.REPORT,
     answer=examples.REPORTED_TASK,
     errors=(*_CLAIM_ERRORS, 413),
 )
@@ -177,6 +183,8 @@ MARK_CLAIMED_TASK_DONE: Final = Operation(
     path=f"/tasques/done/{_TASK_PATH}",
     summary="Mark a task as done",
     endpoint=mark_claimed_task_done,
+    outcome="The task, which is done.",
+    request=examples.SUCCESS,
     answer=examples.DONE_TASK,
     errors=(*_CLAIM_ERRORS, 413),
 )
@@ -186,6 +194,8 @@ MARK_CLAIMED_TASK_FAILED: Final = Operation(
     path=f"/tasques/failed/{_TASK_PATH}",
     summary="Mark a task as failed",
     endpoint=mark_claimed_task_failed,
+    outcome="The task, which is failed or dead.",
+    request=examples.FAILURE,
     answer=examples.FAILED_TASK,
     errors=(*_CLAIM_ERRORS, 413),
 )

@@ -113,15 +113,15 @@ class TaskHandlers:
 
 
 def task_routes(handlers: TaskHandlers, auth: BasicAuth) -> list[LeanRoute]:
-    """The routes, in the order in which they are matched."""
+    """The routes, in the order of a task's life, which is also that of the API document."""
     return [
         LeanRoute(operations.CREATE_TASK, handlers.create, auth),
+        LeanRoute(operations.GET_EXISTING_TASK, handlers.get, auth),
         LeanRoute(operations.CLAIM_TASKS, handlers.claim, auth),
-        LeanRoute(operations.MARK_CLAIMED_TASK_DONE, handlers.complete, auth),
         LeanRoute(operations.REPORT_ON_CLAIMED_TASK, handlers.report, auth),
+        LeanRoute(operations.MARK_CLAIMED_TASK_DONE, handlers.complete, auth),
         LeanRoute(operations.MARK_CLAIMED_TASK_FAILED, handlers.fail, auth),
         LeanRoute(operations.UNCLAIM_EXISTING_TASK, handlers.unclaim, auth),
-        LeanRoute(operations.GET_EXISTING_TASK, handlers.get, auth),
     ]
 
 

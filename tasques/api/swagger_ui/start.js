@@ -4,8 +4,8 @@ SwaggerUIBundle({
   dom_id: "#swagger-ui",
   url: document.getElementById("swagger-ui").dataset.document,
   deepLinking: true,
+  defaultModelsExpandDepth: 0,
   displayOperationId: true,
   displayRequestDuration: true,
-  persistAuthorization: true,
   validatorUrl: null, // would send the document to another site
 });
