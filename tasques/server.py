@@ -72,6 +72,12 @@ def listen(address: BindAddress) -> socket.socket:
     return listener
 
 
+def address_of(listener: socket.socket) -> str:
+    """Where a client finds what listens there, as `http://host:port`."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def serve(
     settings: ServerSettings,
     listener: socket.socket,
@@ -149,7 +155,12 @@ async def _serve(
         # Whole seconds by its annotation only.
         timeout_graceful_shutdown=seconds * _PART_FOR_REQUESTS,  # type: ignore[arg-type]
     )
-    server = _HttpServer(config, on_started)
+
+    def started() -> None:
+        log.info("listening", extra={"address": address_of(listener)})
+        on_started()
+
+    server = _HttpServer(config, started)
     async with asyncio.TaskGroup() as group:
         loops = [
             group.create_task(built.broker.run(), name="claim broker"),
