@@ -151,6 +151,7 @@ async def _serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         # Whole seconds by its annotation only.
         timeout_graceful_shutdown=seconds * _PART_FOR_REQUESTS,  # type: ignore[arg-type]

@@ -22,6 +22,8 @@ LEVELS: Final = {
     "fatal": logging.CRITICAL,
 }
 _HANDLER: Final = "tasques"
+_UNUSED: Final = ("_srcfile", "logThreads", "logMultiprocessing", "logAsyncioTasks")
+"""What `logging` looks up for each record although no line shows it; see its optimisation notes."""
 _CHATTY: Final = ("aiohttp", "asyncio", "elastic_transport", "elasticsearch", "urllib3")
 """Libraries that log each request, or their own doings, below warning."""
 
@@ -50,6 +52,8 @@ def configure(
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     handler.set_name(_HANDLER)
     logging.addLevelName(TRACE, "TRACE")
+    for name in _UNUSED:
+        setattr(logging, name, None)
     root = logging.getLogger()
     for old in [each for each in root.handlers if each.get_name() == _HANDLER]:
         root.removeHandler(old)

@@ -103,11 +103,12 @@ def test_a_line_of_json_follows_the_elastic_common_schema(ecs):
     record = json.loads(line)
     assert record["message"] == "a\nb"
     assert record["log.level"] == "info"
-    assert record["log"] == {"logger": "tasques.api.access"}
-    assert record["http"] == {"request": {"method": "GET"}}
-    assert record["trace"] == {"id": "t"}
+    assert record["log.logger"] == "tasques.api.access"
+    assert record["http.request.method"] == "GET"
+    assert record["trace.id"] == "t"
     assert record["status"] == 200
-    assert record["service"] == {"name": "tasques"}
+    assert record["o"] == str(object)
+    assert record["service.name"] == "tasques"
     assert "ecs.version" in record
 
 
