@@ -92,9 +92,11 @@ class JsonFormatter(ecs_logging.StdlibFormatter):
             "process.pid": record.process,
             "service.name": _SERVICE,
         }
-        for name, value in vars(record).items():
-            if name not in _STANDARD and value is not None:
-                fields[name] = value
+        fields |= {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _STANDARD and value is not None
+        }
         try:
             line = orjson.dumps(fields, default=str).decode()
         except (TypeError, ValueError):  # lone surrogates, integers beyond 64 bits

@@ -22,7 +22,7 @@ LEVELS: Final = {
     "fatal": logging.CRITICAL,
 }
 _HANDLER: Final = "tasques"
-_UNUSED: Final = ("_srcfile", "logThreads", "logMultiprocessing", "logAsyncioTasks")
+_UNUSED: Final = ("logThreads", "logMultiprocessing", "logAsyncioTasks")
 """What `logging` looks up for each record although no line shows it; see its optimisation notes."""
 _CHATTY: Final = ("aiohttp", "asyncio", "elastic_transport", "elasticsearch", "urllib3")
 """Libraries that log each request, or their own doings, below warning."""
