@@ -171,9 +171,10 @@ class Node:
     def _require_running(self) -> None:
         if self.running:
             return
-        if "Address already in use" in self.last_log_lines and self.http_port:
+        output = self._started().output
+        if "BindHttpException" in output and "Address already in use" in output:
             raise PortTakenError(self.http_port)
-        if "No space left on device" in self.last_log_lines:
+        if "No space left on device" in output:
             raise NoRoomError(f"the disk of {self.base} is full: make room there")
         raise self._failure("ended while it was starting")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasques.embedded.accounts import Account
 
 _LAST_LINES = 25
+_OUTPUT_LIMIT = 1 << 20
 
 
 class ServerProcess:
@@ -71,11 +72,16 @@ class ServerProcess:
         return self._process.poll() is None
 
     @property
-    def last_lines(self) -> str:
-        """The end of what this start has logged."""
+    def output(self) -> str:
+        """What this start has logged, at most the last megabyte of it."""
         with self._log.open("rb") as log:
-            log.seek(self._log_start)
-            lines = log.read().decode(errors="replace").splitlines()
+            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _OUTPUT_LIMIT))
+            return log.read().decode(errors="replace")
+
+    @property
+    def last_lines(self) -> str:
+        """The end of that, without the frames of stack traces: they hide the causes."""
+        lines = [line for line in self.output.splitlines() if not line.startswith("\t")]
         return "\n".join(lines[-_LAST_LINES:])
 
     def server_pid(self) -> int:

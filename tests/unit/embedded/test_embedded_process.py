@@ -109,6 +109,13 @@ def test_the_last_lines_are_those_of_this_start(start):
     assert lines == [*map(str, range(77, 101)), "ready"]
 
 
+def test_stack_frames_do_not_hide_the_causes(start):
+    process = start(r"echo cause; for i in $(seq 50); do printf '\tat frame\n'; done; echo ready")
+
+    assert process.last_lines.splitlines() == ["cause", "ready"]
+    assert process.output.count("frame") == 50
+
+
 def test_a_program_that_cannot_be_started_says_so_in_the_log(tmp_path):
     process = ServerProcess(
         ["/nonexistent"],
