@@ -13,11 +13,11 @@ from tasques.repository.setup_errors import SetupError
 
 
 @asynccontextmanager
-async def an_elasticsearch(*, nodes=None, lifecycle_status=200):
+async def an_elasticsearch(*, nodes=None, settings=None, settings_status=200):
     """A client of a server that answers what a probe asks."""
     answers = {
         "/_nodes/_local": (200, {"nodes": nodes if nodes is not None else {"a": at("8.19.9")}}),
-        "/_ilm/status": (lifecycle_status, {"operation_mode": "RUNNING"}),
+        "/_cluster/settings": (settings_status, settings or {}),
     }
 
     async def answer(request):
@@ -38,18 +38,22 @@ def at(version):
     return {"version": version}
 
 
-@pytest.mark.parametrize(
-    ("status", "has_lifecycle"),
-    [(200, True), (400, False), (403, True), (404, False), (405, False), (410, False)],
-)
-async def test_the_status_tells_whether_there_is_a_lifecycle(status, has_lifecycle):
-    async with an_elasticsearch(lifecycle_status=status) as client:
-        assert await probe(client) == Features(has_lifecycle, (8, 19, 9))
+@pytest.mark.parametrize("kind", ["defaults", "persistent", "transient"])
+async def test_a_cluster_with_a_lifecycle_has_its_settings(kind):
+    settings = {kind: {"indices": {"lifecycle": {"poll_interval": "10m"}}}}
+
+    async with an_elasticsearch(settings=settings) as client:
+        assert await probe(client) == Features(has_lifecycle=True, version=(8, 19, 9))
+
+
+async def test_a_cluster_without_a_lifecycle_has_none_of_its_settings():
+    async with an_elasticsearch(settings={}) as client:
+        assert await probe(client) == Features(has_lifecycle=False, version=(8, 19, 9))
 
 
 async def test_an_outage_is_not_taken_for_a_missing_lifecycle():
-    async with an_elasticsearch(lifecycle_status=503) as client:
-        with pytest.raises(StoreUnavailableError, match="state of ILM"):
+    async with an_elasticsearch(settings_status=503) as client:
+        with pytest.raises(StoreUnavailableError, match="settings of the cluster"):
             await probe(client)
 
 
