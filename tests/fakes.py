@@ -100,6 +100,12 @@ class FoundTask:
     version: Version
     _task: Task | None
 
+    @property
+    def size(self) -> int:
+        if self._task is None:
+            return 0
+        return len(self._task.args or "") + len(self._task.context or "")
+
     def task(self) -> Task:
         if self._task is None:
             raise CorruptDocumentError(f"{self.queue}:{self.task_id}", "broken by a test")
