@@ -26,6 +26,7 @@ from tasques.domain.errors import (
     OverloadedError,
     ShuttingDownError,
     StoreRejectedError,
+    StoreUnavailableError,
     UnavailableError,
     UnclaimableError,
     VersionConflictError,
@@ -150,15 +151,17 @@ class ClaimBroker:
             answer=loop.create_future(),
         )
         queue_set = self._enter(tuple(sorted(set(queues))), waiter)
-        timer = loop.call_later(seconds, self._time_over, queue_set, waiter) if seconds else None
+        if waiter.looks_once:
+            waiter.timer = loop.call_later(_GRACE_SECONDS, self._grace_over, queue_set, waiter)
+        else:
+            waiter.timer = loop.call_later(seconds, self._time_over, queue_set, waiter)
         try:
             return await waiter.answer
         except asyncio.CancelledError:
             self.give_back(waiter.claimed)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            waiter.timer.cancel()
             self._leave(queue_set, waiter)
 
     def give_back(self, claimed: Iterable[Claimed]) -> None:
@@ -225,7 +228,8 @@ class ClaimBroker:
         self._parked += 1
         queue_set.add(waiter)
         now = waiter.arrived_at
-        waiter.has_looked = not waiter.looks_once and queue_set.buffer.is_fresh(now)
+        is_up_to_date = queue_set.is_dealt and queue_set.buffer.is_fresh(now)
+        waiter.has_looked = is_up_to_date and not waiter.looks_once
         self._to_deal[queue_set] = None
         self._deal()
         return queue_set
@@ -253,13 +257,16 @@ class ClaimBroker:
     def _time_over(self, queue_set: QueueSet, waiter: Waiter) -> None:
         waiter.is_time_over = True
         self._answer(queue_set, waiter)
-        if not waiter.answer.done():
-            loop = asyncio.get_running_loop()
-            loop.call_later(_GRACE_SECONDS, self._grace_over, queue_set, waiter)
+        if waiter.answer.done():
+            return
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        loop = asyncio.get_running_loop()
+        waiter.timer = loop.call_later(_GRACE_SECONDS, self._grace_over, queue_set, waiter)
 
     def _grace_over(self, queue_set: QueueSet, waiter: Waiter) -> None:
         """Answer with what is there; claims that are still being written will be undone."""
-        waiter.has_looked = True
+        waiter.error = StoreUnavailableError("Elasticsearch does not answer in time.")
         waiter.in_flight = 0
         self._answer(queue_set, waiter)
 
@@ -306,9 +313,21 @@ class ClaimBroker:
             candidate = self._next_candidate(queue_set, now)
             if candidate is None:
                 self._wake.set()
+                self._all_dealt(queue_set, now)
                 return False
             self._start_claim(queue_set, waiter, candidate)
         return True
+
+    def _all_dealt(self, queue_set: QueueSet, now: float) -> None:
+        """Answer those who got nothing of all that was found, and do not wait any longer."""
+        buffer = queue_set.buffer
+        if queue_set.is_dealt or buffer.next_rank is not None or not buffer.is_fresh(now):
+            return
+        queue_set.is_dealt = True
+        for waiter in list(queue_set.waiters.values()):
+            if not waiter.looks_once or waiter.arrived_at <= buffer.searched_at:
+                waiter.has_looked = True
+                self._answer(queue_set, waiter)
 
     def _next_candidate(self, queue_set: QueueSet, now: float) -> Candidate | None:
         """The next task in claim order, from the index and from what became claimable here."""
@@ -479,11 +498,11 @@ class ClaimBroker:
         return queue_set.size
 
     def _after_search(self, queue_set: QueueSet) -> None:
-        searched_at = queue_set.buffer.searched_at
+        if queue_set.failure is None:
+            queue_set.is_dealt = False
+            self._to_deal[queue_set] = None
+            self._deal()
+            return
         for waiter in list(queue_set.waiters.values()):
-            if waiter.arrived_at <= searched_at or queue_set.failure is not None:
-                waiter.has_looked = True
-        self._to_deal[queue_set] = None
-        self._deal()
-        for waiter in list(queue_set.waiters.values()):
+            waiter.has_looked = True
             self._answer(queue_set, waiter)

@@ -26,9 +26,10 @@ class Waiter:
         claimed: what it has so far.
         in_flight: claims that are being written for it.
         dealt_bytes: size of what it was dealt.
-        has_looked: whether a search that it may rely on has been made.
-        is_time_over: it gets nothing more.
+        has_looked: whether all that a search which it may rely on found has been dealt.
+        is_time_over: once it has looked, it gets nothing more.
         is_queued: whether it is in the heap of those that want something.
+        timer: ends its waiting.
     """
 
     number: int
@@ -44,12 +45,13 @@ class Waiter:
     has_looked: bool = False
     is_time_over: bool = False
     is_queued: bool = False
+    timer: asyncio.TimerHandle | None = None
 
     @property
     def wants_more(self) -> bool:
         """Whether to deal it another task."""
         return (
-            not self.is_time_over
+            not (self.is_time_over and self.has_looked)
             and self.error is None
             and len(self.claimed) + self.in_flight < self.amount
             and self.dealt_bytes < MAX_ANSWER_BYTES
@@ -66,6 +68,7 @@ class QueueSet:
         waiters: by order of arrival.
         size: how many candidates to ask for; grows with the consumption.
         failure: why the latest search failed; None if it did not.
+        is_dealt: whether all that the latest search found has been dealt.
     """
 
     queues: tuple[str, ...]
@@ -73,6 +76,7 @@ class QueueSet:
     waiters: dict[int, Waiter] = field(default_factory=dict)
     buffer: CandidateBuffer = field(default_factory=CandidateBuffer)
     failure: UnavailableError | None = None
+    is_dealt: bool = False
     _wanting: list[tuple[int, Waiter]] = field(default_factory=list)
 
     def add(self, waiter: Waiter) -> None:
