@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -63,12 +64,11 @@ def a_python_for(account):
 
 
 @pytest.fixture
-def public(tmp_path):
-    """A directory that every account can enter; pytest closes its own."""
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 0o001:
-            path.chmod(0o755)
-    return tmp_path
+def public():
+    """A directory that every account can enter; pytest closes its own, again and again."""
+    with tempfile.TemporaryDirectory(prefix="tasques-test-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
 
 
 @pytest.fixture
