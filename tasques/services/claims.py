@@ -22,11 +22,10 @@ from typing import Final
 
 from tasques.background_tasks import BackgroundTasks
 from tasques.domain.errors import (
-    CorruptDocumentError,
     OverloadedError,
     ShuttingDownError,
-    StoreRejectedError,
     StoreUnavailableError,
+    TasquesError,
     UnavailableError,
     UnclaimableError,
     VersionConflictError,
@@ -301,8 +300,9 @@ class ClaimBroker:
             for queue_set in list(self._to_deal):
                 if self._in_flight >= self._limits.max_in_flight:
                     return
-                if not self._deal_some(queue_set, now):
-                    del self._to_deal[queue_set]
+                del self._to_deal[queue_set]
+                if self._deal_some(queue_set, now):
+                    self._to_deal[queue_set] = None  # behind the others
 
     def _deal_some(self, queue_set: QueueSet, now: float) -> bool:
         """Deal a few tasks; False if there is nothing left to deal, or nobody to deal to."""
@@ -361,13 +361,13 @@ class ClaimBroker:
             claimed = await self._write_claim(waiter.worker_id, candidate)
         except (VersionConflictError, UnclaimableError):
             pass  # somebody else has it
-        except (CorruptDocumentError, StoreRejectedError) as error:
-            log.warning("a task can not be claimed", extra={"reason": str(error)})
         except UnavailableError as error:
             waiter.error = error
+        except TasquesError as error:
+            log.warning("a task can not be claimed", extra={"reason": str(error)})
         finally:
             self._in_flight -= 1
-        self._take(queue_set, waiter, candidate, claimed)
+            self._take(queue_set, waiter, candidate, claimed)
 
     async def _write_claim(self, worker_id: str, candidate: Candidate) -> Claimed:
         before = candidate.task()
@@ -376,8 +376,10 @@ class ClaimBroker:
         )
         try:
             return Claimed(await self._tasks.update(task, Lane.CLAIM), before)
-        except UnavailableError:
-            # It may have been written all the same.
+        except (OverloadedError, ShuttingDownError):  # it was not even tried
+            self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
+            raise
+        except UnavailableError:  # it may have been written all the same
             self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
             self._giving_back.start(Claimed(replace(task, version=None), before), self.offer)
             raise
@@ -389,6 +391,7 @@ class ClaimBroker:
         if waiter.answer.done():
             if claimed is not None:
                 self._giving_back.start(claimed, self.offer)
+            self._deal()
             return
         waiter.in_flight -= 1
         if claimed is not None:
