@@ -109,6 +109,7 @@ class ClaimBroker:
         self._wake = asyncio.Event()
         self._refreshed_at = float("-inf")
         self._active_until = float("-inf")
+        self._was_cold = False
         self._is_closing = False
 
     # ---------------------------------------------------------------- for callers
@@ -420,9 +421,14 @@ class ClaimBroker:
         if any(each.failure is not None for each in waiting):
             interval = max(interval, _FAILURE_PAUSE)
         next_poll = self._refreshed_at + interval
-        if cold:  # what waits there is most likely old enough to be seen without a refresh
+        is_poll_due = now >= next_poll
+        # What waits for a set's first look is most likely old enough to be seen without a refresh.
+        # But an endless stream of first looks must not keep the others from their polls.
+        self._was_cold, was_cold = bool(cold), self._was_cold
+        if cold and not (is_poll_due and was_cold):
             await self._search(cold, with_refresh=False)
-        elif now >= next_poll:
+        elif is_poll_due:
+            self._was_cold = False
             await self._search(waiting, with_refresh=True)
         elif urgent:
             await self._search(urgent, with_refresh=False)
@@ -454,8 +460,10 @@ class ClaimBroker:
                     await self._tasks.refresh()
                 await self._search_batch(batch)
             except UnavailableError as error:
-                for queue_set in batch:
-                    queue_set.failure = error
+                _fail(batch, error)
+            except Exception:  # one odd answer must not end the serving of claims
+                log.exception("a search for claimable tasks failed")
+                _fail(batch, StoreUnavailableError("Elasticsearch can not search."))
             for queue_set in batch:
                 self._after_search(queue_set)
 
@@ -509,3 +517,8 @@ class ClaimBroker:
         for waiter in list(queue_set.waiters.values()):
             waiter.has_looked = True
             self._answer(queue_set, waiter)
+
+
+def _fail(queue_sets: Iterable[QueueSet], error: UnavailableError) -> None:
+    for queue_set in queue_sets:
+        queue_set.failure = error

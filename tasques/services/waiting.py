@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from tasques.domain.errors import UnavailableError
@@ -13,6 +13,7 @@ from tasques.services.candidates import CandidateBuffer
 from tasques.services.giving_back import Claimed
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+_SPARE: Final = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +88,9 @@ class QueueSet:
     def remove(self, waiter: Waiter) -> None:
         """Forget a claim."""
         self.waiters.pop(waiter.number, None)
+        if len(self._wanting) > 2 * len(self.waiters) + _SPARE:
+            self._wanting = [entry for entry in self._wanting if entry[0] in self.waiters]
+            heapify(self._wanting)
 
     def want(self, waiter: Waiter) -> None:
         """Note that the claim wants (again) something."""
