@@ -63,32 +63,33 @@ class GivingBack:
 
     async def _give_back(self, claimed: Claimed, on_given_back: Callable[[Task], None]) -> None:
         version = claimed.task.version or claimed.before.version
+        has_changed = False
         for tries in range(_TRIES):
             try:
+                if has_changed:
+                    version = await self._version_of_claim(claimed.task)
+                if version is None:
+                    return
                 before = replace(claimed.before, version=version)
                 on_given_back(await self._tasks.update(before, Lane.ACKNOWLEDGE))
             except VersionConflictError:
-                version = await self._version_of_claim(claimed.task, version)
+                has_changed = True
             except UnavailableError:
                 longest = min(_FIRST_PAUSE * (1 << tries), _LONGEST_PAUSE)
                 await self._clock.sleep(longest * self._random.uniform(0.5, 1.0))
             else:
-                return
-            if version is None:
                 return
         log.warning(
             "a claim could not be undone: its timeout will end it",
             extra={"queue": claimed.task.queue, "task_id": claimed.task.id},
         )
 
-    async def _version_of_claim(self, claimed: Task, tried: Version | None) -> Version | None:
-        """The version to undo, if the stored task still is in this very claim."""
+    async def _version_of_claim(self, claimed: Task) -> Version | None:
+        """The version to undo; None if the stored task is not, or no longer, in this very claim."""
         try:
             current = await self._tasks.get(claimed.queue, claimed.id)
         except (TaskNotFoundError, CorruptDocumentError):
             return None
-        except UnavailableError:
-            return tried
         if current.state is not TaskState.CLAIMED or current.last_claimed is None:
             return None
         is_ours = claimed.last_claimed and current.last_claimed.claim_id == (
