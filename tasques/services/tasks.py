@@ -143,10 +143,10 @@ class TaskService:
                 try:
                     return self._note(await self._tasks.update(moved, Lane.ACKNOWLEDGE))
                 except VersionConflictError:
-                    conflicts += 1
-                    if conflicts > self._conflict_retries:
-                        raise
-                    if is_fresh:
+                    if is_fresh:  # else memory was out of date, which is nobody's fault
+                        conflicts += 1
+                        if conflicts > self._conflict_retries:
+                            raise
                         await self._pause(conflicts)
             self._last_seen.forget(queue, task_id)
             task = await self._tasks.get(queue, task_id)
