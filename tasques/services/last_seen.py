@@ -46,4 +46,6 @@ class LastSeen:
 
 
 def _size(task: Task) -> int:
-    return _OVERHEAD + len(task.args or "") + len(task.context or "")
+    report = task.last_claimed and task.last_claimed.last_report
+    data = (report and report.data) or ""
+    return _OVERHEAD + len(task.args or "") + len(task.context or "") + len(data)
