@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -17,11 +17,12 @@ from tasques.api.app import create_app
 from tasques.api.requests import RequestDefaults
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
-from tasques.domain.errors import StoreUnavailableError
+from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.client import ClientOptions, build_client
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
+from tasques.repository.presence import ElasticsearchPresenceRepository
 from tasques.repository.reads import DocumentReader
 from tasques.repository.setup import check, setup
 from tasques.repository.setup_errors import SetupError
@@ -30,6 +31,7 @@ from tasques.repository.tasks import ElasticsearchTaskRepository
 from tasques.services.claims import BrokerLimits, ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.slots import Presence, Slots
 from tasques.services.tasks import TaskService
 from tasques.settings import ServerSettings
 from tasques.unique import UniqueMarks
@@ -37,6 +39,7 @@ from tasques.unique import UniqueMarks
 _MAX_REMEMBERED_TASKS: Final = 50_000
 _MAX_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
 _CHECK_TIMEOUT: Final = 2.0
+_PRESENCE_INTERVAL: Final = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,12 +49,14 @@ class Application:
     Attributes:
         asgi: the HTTP side.
         broker: what hands out tasks; its `run` has to be running.
+        presence: which tasks this process hands out first; its `run` has to be running.
         client: the Elasticsearch client.
         names: what is called what in Elasticsearch.
     """
 
     asgi: ASGIApp
     broker: ClaimBroker
+    presence: Presence
     client: AsyncElasticsearch
     names: IndexNames
     _writer: BulkWriter
@@ -69,6 +74,8 @@ class Application:
     async def finish(self, seconds: float) -> None:
         """Write what is still to be written, within that time."""
         self.broker.close()
+        with suppress(UnavailableError):
+            await self.presence.leave()
         await self._background.drain(seconds / 2)
         await self._writer.close(seconds / 2)
         await self._reader.close()
@@ -136,6 +143,20 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         new_write_id=new_mark,
         request_timeout=limits.request_timeout,
     )
+    slots = Slots()
+    presence = Presence(
+        processes=ElasticsearchPresenceRepository(
+            alias=names.processes_alias,
+            connection=connection,
+            writer=writer,
+            reader=reader,
+            request_timeout=limits.request_timeout,
+        ),
+        process_id=new_mark(),
+        slots=slots,
+        clock=clock,
+        interval=_PRESENCE_INTERVAL,
+    )
     last_seen = LastSeen(max_tasks=_MAX_REMEMBERED_TASKS, max_bytes=_MAX_REMEMBERED_BYTES)
     broker = ClaimBroker(
         tasks=tasks,
@@ -149,6 +170,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
             background=background,
         ),
         background=background,
+        slots=slots,
         limits=_broker_limits(settings),
     )
     service = TaskService(
@@ -180,6 +202,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
             access_log=settings.logging.access,
         ),
         broker=broker,
+        presence=presence,
         client=client,
         names=names,
         _writer=writer,

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -84,7 +85,7 @@ def serve(
     *,
     on_started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM; the process is to end then, and ignores further ones.
 
     Args:
         settings: of this server.
@@ -94,23 +95,41 @@ def serve(
     Raises:
         StartError: Elasticsearch can not be reached or is not set up.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signalled(settings, listener, on_started))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signalled(settings, listener, on_started))
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _until_signalled(
     settings: ServerSettings, listener: socket.socket, on_started: Callable[[], None]
 ) -> None:
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+    _set_on_signals(stop)
     try:
         async with application(settings) as built:
             if await _is_set_up(built, stop):
                 await _serve(settings, built, listener, on_started, stop)
     finally:
         listener.close()
+
+
+def _set_on_signals(stop: asyncio.Event) -> None:
+    """Have signals set `stop`.
+
+    Not by the loop's own handlers: they are gone before it has ended, and so would be the process
+    at the second of two signals.
+    """
+    loop = asyncio.get_running_loop()
+
+    def told(_: int, __: FrameType | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    for number in _SIGNALS:
+        signal.signal(number, told)
 
 
 async def _is_set_up(built: Application, stop: asyncio.Event) -> bool:
@@ -165,6 +184,7 @@ async def _serve(
     async with asyncio.TaskGroup() as group:
         loops = [
             group.create_task(built.broker.run(), name="claim broker"),
+            group.create_task(built.presence.run(lambda: built.broker.is_active), name="presence"),
             group.create_task(_stop_when_told(stop, server, built), name="stop"),
         ]
         await server.serve(sockets=[listener])

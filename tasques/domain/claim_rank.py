@@ -18,3 +18,8 @@ def claim_rank(priority: int, run_at: datetime) -> int:
     clamped = max(-MAX_PRIORITY, min(MAX_PRIORITY, priority))
     milliseconds = max(0, min(_LAST_MILLISECOND, to_milliseconds(run_at)))
     return milliseconds - (clamped << _TIME_BITS)
+
+
+def priority_class(rank: int) -> int:
+    """The part of a rank that stands for the priority; smaller goes first."""
+    return rank >> _TIME_BITS

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -147,4 +147,28 @@ class TaskRepository(Protocol):
 
     async def refresh(self) -> None:
         """Make every write that was answered before this call visible to searches."""
+        ...
+
+
+class PresenceRepository(Protocol):
+    """Where the processes that hand out tasks tell each other that they do."""
+
+    async def beat(self, process_id: str) -> Mapping[str, Version]:
+        """Give a sign of life, and look who else does.
+
+        Returns:
+            Every process that is known, this one included, with the version of its latest sign
+            of life: it changes with each. It may lack one that began within the last second.
+
+        Raises:
+            UnavailableError: it could not be done in time.
+        """
+        ...
+
+    async def remove(self, process_id: str, version: Version) -> None:
+        """Forget a process, unless it has given another sign of life since that version.
+
+        Raises:
+            UnavailableError: it could not be done in time.
+        """
         ...

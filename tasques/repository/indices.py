@@ -32,6 +32,16 @@ class IndexNames:
         """The index that `setup` makes for tasks."""
         return f"{self.prefix}-tasks-v1"
 
+    @property
+    def processes_alias(self) -> str:
+        """Through which the processes' signs of life are read and written."""
+        return f"{self.prefix}-processes"
+
+    @property
+    def processes_index(self) -> str:
+        """The index that `setup` makes for signs of life."""
+        return f"{self.prefix}-processes-v1"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSpec:
@@ -72,6 +82,13 @@ def specs(names: IndexNames) -> tuple[IndexSpec, ...]:
             patterns=(names.tasks_index,),
             version=mappings.TASKS_VERSION,
             fields=mappings.TASKS,
+        ),
+        IndexSpec(
+            alias=names.processes_alias,
+            index=names.processes_index,
+            patterns=(names.processes_index,),
+            version=mappings.PROCESSES_VERSION,
+            fields=mappings.PROCESSES,
         ),
     )
 

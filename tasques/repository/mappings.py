@@ -59,6 +59,10 @@ TASKS: Final[Fields] = MappingProxyType(
     }
 )
 
+PROCESSES_VERSION: Final = 1
+
+PROCESSES: Final[Fields] = MappingProxyType({"process_id": _KEYWORD})
+
 
 def mapping(fields: Fields, meta: Mapping[str, object]) -> dict[str, Any]:
     """The whole mapping of an index with these fields and no others."""

@@ -13,9 +13,10 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final
 
-from tasques.domain.claim_rank import claim_rank
+from tasques.domain.claim_rank import claim_rank, priority_class
 from tasques.domain.ports import Candidate
 from tasques.domain.task import Task, Version
+from tasques.services.slots import Slots
 
 TaskKey = tuple[str, str]
 """Queue and id."""
@@ -23,6 +24,8 @@ TaskKey = tuple[str, str]
 _NEVER: Final = float("-inf")
 _FRESH_SECONDS: Final = 1.0  # Elasticsearch's own delay: no search is older than that either
 _LEAST_FRESH_SECONDS: Final = 0.25
+_LEFT_LYING_SECONDS: Final = 0.6  # then a task of another process's slot is anybody's
+_FOREIGN_READY_SECONDS: Final = 0.05  # then others may have seen it
 
 
 class GoneVersions:
@@ -85,10 +88,13 @@ class ReadyList:
     The index shows them only after its next refresh.
     """
 
-    def __init__(self, *, max_per_queue: int, seconds: float, gone: GoneVersions) -> None:
+    def __init__(
+        self, *, max_per_queue: int, seconds: float, gone: GoneVersions, slots: Slots
+    ) -> None:
         self._max_per_queue = max_per_queue
         self._seconds = seconds
         self._gone = gone
+        self._slots = slots
         self._numbers = count()
         self._heaps: dict[str, list[tuple[int, int, ReadyTask]]] = {}
 
@@ -103,7 +109,8 @@ class ReadyList:
             if len(heap) >= self._max_per_queue:
                 return False
         rank = claim_rank(task.priority, task.run_at)
-        ready = ReadyTask(task, rank, task.version, now + self._seconds)
+        seconds = self._seconds if self._slots.is_own(task.id) else _FOREIGN_READY_SECONDS
+        ready = ReadyTask(task, rank, task.version, now + seconds)
         heappush(heap, (rank, next(self._numbers), ready))
         return True
 
@@ -143,6 +150,9 @@ class ReadyList:
 class CandidateBuffer:
     """What the latest searches for one set of queues found, in claim order.
 
+    Tasks of other processes' slots are held back: behind the own ones of their priority, and for
+    a while altogether where nothing of a lower priority follows.
+
     Attributes:
         searched_at: when the latest search from the top began, on the monotonic clock.
         is_exhausted: whether the latest search came back short: there is no more in the index as
@@ -151,11 +161,14 @@ class CandidateBuffer:
         mean_size: bytes of a candidate's free-form parts, as last seen.
     """
 
+    slots: Slots
     searched_at: float = _NEVER
     is_exhausted: bool = True
     next_rank: int | None = None
     mean_size: float = 0.0
     _found: deque[Candidate] = field(default_factory=deque)
+    _held_back: list[Candidate] = field(default_factory=list)
+    _first_seen: dict[TaskKey, tuple[Version, float]] = field(default_factory=dict)
     _size_when_full: int = 0
     _fresh_until: float = _NEVER
 
@@ -176,15 +189,17 @@ class CandidateBuffer:
     ) -> None:
         """Take the result of a search from the top, which asked for `size`."""
         self._found.clear()
+        self._held_back.clear()
         self.searched_at = searched_at
         # A search that took long must still be good for something.
         self._fresh_until = max(searched_at + _FRESH_SECONDS, answered_at + _LEAST_FRESH_SECONDS)
         self.next_rank = None
-        self._take(found, size)
+        seen_before, self._first_seen = self._first_seen, {}
+        self._take(found, size, seen_before)
 
     def extend(self, found: Sequence[Candidate], *, size: int) -> None:
         """Take the page that begins at `next_rank`; it may show candidates again."""
-        self._take(found, size)
+        self._take(found, size, self._first_seen)
 
     def first(self, gone: GoneVersions) -> Candidate | None:
         """The first candidate that is not known to be gone; it stays."""
@@ -199,11 +214,24 @@ class CandidateBuffer:
         """Remove what `first` returned."""
         self._found.popleft()
 
-    def _take(self, found: Sequence[Candidate], size: int) -> None:
-        known = {(candidate.queue, candidate.task_id) for candidate in self._found}
-        self._found.extend(
-            candidate for candidate in found if (candidate.queue, candidate.task_id) not in known
-        )
+    def release_before(self, rank: int) -> bool:
+        """Hold back nothing that goes before `rank` by its priority; whether there was any."""
+        if not self._held_back or priority_class(self._held_back[0].rank) >= priority_class(rank):
+            return False
+        self._found.extendleft(reversed(self._held_back))
+        self._held_back.clear()
+        return True
+
+    def _take(
+        self,
+        found: Sequence[Candidate],
+        size: int,
+        seen_before: dict[TaskKey, tuple[Version, float]],
+    ) -> None:
+        known = {(each.queue, each.task_id) for each in (*self._found, *self._held_back)}
+        for candidate in found:
+            if (candidate.queue, candidate.task_id) not in known:
+                self._sort_in(candidate, seen_before)
         self.is_exhausted = len(found) < size
         self._size_when_full = len(self._found)
         last_rank = found[-1].rank if found else None
@@ -212,3 +240,26 @@ class CandidateBuffer:
         self.next_rank = None if self.is_exhausted or is_stuck else last_rank
         if found:
             self.mean_size = sum(candidate.size for candidate in found) / len(found)
+
+    def _sort_in(
+        self, candidate: Candidate, seen_before: dict[TaskKey, tuple[Version, float]]
+    ) -> None:
+        held = self._held_back
+        if held and priority_class(held[0].rank) < priority_class(candidate.rank):
+            self._found.extend(held)
+            held.clear()
+        if self.slots.is_own(candidate.task_id) or self._has_lain(candidate, seen_before):
+            self._found.append(candidate)
+        else:
+            held.append(candidate)
+
+    def _has_lain(
+        self, candidate: Candidate, seen_before: dict[TaskKey, tuple[Version, float]]
+    ) -> bool:
+        """Whether a task of another slot was seen unclaimed long enough ago."""
+        key = (candidate.queue, candidate.task_id)
+        seen = seen_before.get(key)
+        if seen is None or seen[0] != candidate.version:
+            seen = (candidate.version, self.searched_at)
+        self._first_seen[key] = seen
+        return self.searched_at - seen[1] >= _LEFT_LYING_SECONDS

@@ -32,9 +32,10 @@ from tasques.domain.errors import (
 )
 from tasques.domain.ports import Candidate, ClaimSearch, Clock, Lane, TaskRepository
 from tasques.domain.task import Task
-from tasques.services.candidates import GoneVersions, ReadyList
+from tasques.services.candidates import CandidateBuffer, GoneVersions, ReadyList
 from tasques.services.giving_back import Claimed, GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.slots import Slots
 from tasques.services.waiting import MAX_ANSWER_BYTES, QueueSet, Waiter
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 2.0
 _DEALT_AT_A_TURN: Final = 50
 _SMALLEST_SEARCH: Final = 50
+_LARGEST_SEARCH: Final = 10_000  # Elasticsearch's own limit
 _MAX_SEARCHES_AT_ONCE: Final = 100
 _ACTIVE_SECONDS: Final = 5.0
 _FAILURE_PAUSE: Final = 0.5
@@ -67,7 +69,7 @@ class BrokerLimits:
     max_in_flight: int = 1_000
     max_search: int = 2_000
     refresh_min_interval: float = 0.2
-    poll_interval: float = 0.25
+    poll_interval: float = 0.3
     max_gone: int = 200_000
     max_ready: int = 5_000
     ready_seconds: float = 3.0
@@ -86,6 +88,7 @@ class ClaimBroker:
         new_claim_id: Callable[[], str],
         giving_back: GivingBack,
         background: BackgroundTasks,
+        slots: Slots,
         limits: BrokerLimits,
     ) -> None:
         self._tasks = tasks
@@ -94,10 +97,14 @@ class ClaimBroker:
         self._new_claim_id = new_claim_id
         self._giving_back = giving_back
         self._background = background
+        self._slots = slots
         self._limits = limits
         self._gone = GoneVersions(limits.max_gone)
         self._ready = ReadyList(
-            max_per_queue=limits.max_ready, seconds=limits.ready_seconds, gone=self._gone
+            max_per_queue=limits.max_ready,
+            seconds=limits.ready_seconds,
+            gone=self._gone,
+            slots=slots,
         )
         self._sets: dict[tuple[str, ...], QueueSet] = {}
         self._sets_of_queue: dict[str, set[QueueSet]] = {}
@@ -190,6 +197,11 @@ class ClaimBroker:
         """How many claims wait."""
         return self._parked
 
+    @property
+    def is_active(self) -> bool:
+        """Whether anybody has been asking for tasks lately."""
+        return self._parked > 0 or self._clock.monotonic() < self._active_until
+
     def close(self) -> None:
         """Answer all that wait with what they have, and take no more claims."""
         self._is_closing = True
@@ -221,7 +233,8 @@ class ClaimBroker:
         queue_set = self._sets.get(queues)
         if queue_set is None:
             self._make_room()
-            queue_set = self._sets[queues] = QueueSet(queues, _SMALLEST_SEARCH)
+            queue_set = QueueSet(queues, _SMALLEST_SEARCH, CandidateBuffer(self._slots))
+            self._sets[queues] = queue_set
         if not queue_set.waiters:
             for queue in queues:
                 self._sets_of_queue.setdefault(queue, set()).add(queue_set)
@@ -337,6 +350,8 @@ class ClaimBroker:
         buffer = queue_set.buffer
         found = buffer.first(self._gone)
         ready = self._ready.first(queue_set.queues, now)
+        if ready is not None and buffer.release_before(ready.rank):
+            found = buffer.first(self._gone)
         candidate: Candidate | None
         if ready is not None and (found is None or ready.rank < found.rank):
             candidate = ready
@@ -506,7 +521,8 @@ class ClaimBroker:
         queue_set.size = max(_SMALLEST_SEARCH, 2 * wanted, queue_set.size)
         fitting = int(MAX_ANSWER_BYTES / max(1.0, queue_set.buffer.mean_size))
         queue_set.size = max(1, min(self._limits.max_search, fitting, queue_set.size))
-        return queue_set.size
+        # Most of what is found is in other processes' slots.
+        return min(queue_set.size * self._slots.count, _LARGEST_SEARCH)
 
     def _after_search(self, queue_set: QueueSet) -> None:
         if queue_set.failure is None:

@@ -74,8 +74,8 @@ class QueueSet:
 
     queues: tuple[str, ...]
     size: int
+    buffer: CandidateBuffer
     waiters: dict[int, Waiter] = field(default_factory=dict)
-    buffer: CandidateBuffer = field(default_factory=CandidateBuffer)
     failure: UnavailableError | None = None
     is_dealt: bool = False
     _wanting: list[tuple[int, Waiter]] = field(default_factory=list)

@@ -1,0 +1,119 @@
+"""Sharing work between processes without a word.
+
+Processes that read the same candidates in the same order would conflict at nearly every claim. So
+tasks fall into as many slots as there are processes, by their ids, and each process takes those of
+its own slot first. A task of another's slot is taken only when it has been seen lying there for a
+while: its owner is gone, or busy.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+from tasques.domain.errors import UnavailableError
+from tasques.domain.ports import Clock, PresenceRepository
+from tasques.domain.task import Version
+
+log = logging.getLogger(__name__)
+
+_GONE_AFTER: Final = 3.5  # missed signs of life
+_FORGOTTEN_AFTER: Final = 60.0  # seconds
+_TURN: Final = 0.1  # seconds; how soon a change of activity is noticed
+
+
+@dataclass(slots=True)
+class Slots:
+    """The slot of this process. A process alone has every task."""
+
+    own: int = 0
+    count: int = 1
+
+    def is_own(self, task_id: str) -> bool:
+        """Whether this process goes first for the task."""
+        return self.count == 1 or crc32(task_id.encode()) % self.count == self.own
+
+
+class Presence:
+    """Keeps the slot up to date by watching the other processes' signs of life.
+
+    A process is there as long as its signs of life change, as watched by this process's own
+    clock: hosts' clocks need not agree.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: PresenceRepository,
+        process_id: str,
+        slots: Slots,
+        clock: Clock,
+        interval: float,
+    ) -> None:
+        """Watch; `interval` is in seconds, between two signs of life of any process."""
+        self._processes = processes
+        self._process_id = process_id
+        self._slots = slots
+        self._clock = clock
+        self._interval = interval
+        self._seen: dict[str, tuple[Version, float]] = {}
+
+    async def run(self, is_active: Callable[[], bool]) -> None:
+        """Take part while this process hands out tasks; never returns by itself."""
+        next_beat = 0.0
+        while True:
+            now = self._clock.monotonic()
+            try:
+                if is_active():
+                    if now >= next_beat:
+                        next_beat = now + self._interval
+                        await self.beat()
+                elif self._seen:
+                    await self.leave()
+                    next_beat = 0.0
+            except UnavailableError as error:
+                log.debug("no sign of life", extra={"reason": str(error)})
+            await self._clock.sleep(_TURN)
+
+    async def beat(self) -> None:
+        """Give a sign of life, and find out the own slot.
+
+        Raises:
+            UnavailableError: the store does not answer; the slot stays as it was.
+        """
+        found = await self._processes.beat(self._process_id)
+        now = self._clock.monotonic()
+        self._watch(found, now)
+        present = sorted(
+            process
+            for process, (_, changed_at) in self._seen.items()
+            if now - changed_at <= self._interval * _GONE_AFTER or process == self._process_id
+        )
+        self._slots.own = present.index(self._process_id)
+        self._slots.count = len(present)
+        for process, (version, changed_at) in list(self._seen.items()):
+            if now - changed_at > _FORGOTTEN_AFTER and process != self._process_id:
+                await self._processes.remove(process, version)
+
+    async def leave(self) -> None:
+        """Let the others know that this process hands out nothing more.
+
+        Raises:
+            UnavailableError: the store does not answer; the others will notice by themselves.
+        """
+        self._slots.own, self._slots.count = 0, 1
+        own, self._seen = self._seen.get(self._process_id), {}
+        if own is not None:
+            await self._processes.remove(self._process_id, own[0])
+
+    def _watch(self, found: Mapping[str, Version], now: float) -> None:
+        """Note for each process when its sign of life was first seen."""
+        seen = {}
+        for process, version in found.items():
+            before = self._seen.get(process)
+            seen[process] = before if before and before[0] == version else (version, now)
+        seen.setdefault(self._process_id, (Version(0, 0), now))
+        self._seen = seen
