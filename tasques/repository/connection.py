@@ -1,28 +1,35 @@
 """Requests to Elasticsearch on the hot path: bytes out, bytes in, nothing in between.
 
 The client's own layers cost a multiple of the request itself, and its retries would hide that
-an answer was lost. So this uses the client's nodes (their TLS, their connection pools and the
-pool that leaves out dead nodes) directly.
+an answer was lost. So this uses the client's nodes (their TLS, their connection pools) directly.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
+import aiohttp
 import elastic_transport
-from elastic_transport import BaseAsyncNode, NodePool
+from elastic_transport import BaseAsyncNode
 from elasticsearch import AsyncElasticsearch
 
-log = logging.getLogger(__name__)
+from tasques.repository.nodes import Node, Nodes
 
 JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 
+# A node that failed last time gets this long, if others are alive.
+_TRIAL_TIMEOUT: Final = 1.0
+
 
 class NoAnswerError(Exception):
     """The request was sent, or perhaps not, and there is no answer: its outcome is unknown."""
+
+
+class NotSentError(NoAnswerError):
+    """No node could be connected to: the request certainly was not executed."""
 
 
 class Answer(NamedTuple):
@@ -33,20 +40,19 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """Sends requests to whichever node is alive; one try each."""
+    """Sends requests to whichever node is alive; each is sent once."""
 
     def __init__(self, client: AsyncElasticsearch, *, authorization: str | None) -> None:
         """Share the nodes of `client`, which stays the owner and closes them."""
-        self._nodes: NodePool = client.transport.node_pool
+        self._nodes = Nodes(cast("list[BaseAsyncNode]", client.transport.node_pool.all()))
         self._headers: dict[str, dict[str, str]] = {
             content_type: _headers(content_type, authorization) for content_type in (JSON, NDJSON)
         }
-        self._is_reachable = True
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the latest request was answered."""
-        return self._is_reachable
+        """Whether any node answered when it was last asked."""
+        return self._nodes.is_any_alive
 
     async def request(
         self,
@@ -67,33 +73,51 @@ class Connection:
             content_type: `JSON` or `NDJSON`.
 
         Raises:
+            NotSentError: no node can be connected to.
             NoAnswerError: there is none, and nobody knows whether the request was executed.
         """
-        node = cast("BaseAsyncNode", self._nodes.get())
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout
+        tried: list[Node] = []
+        while True:
+            node = self._nodes.choose(loop.time(), tried=tried)
+            time_left = give_up_at - loop.time()
+            if node.failures and self._nodes.is_any_alive:
+                time_left = min(time_left, _TRIAL_TIMEOUT)
+            try:
+                return await self._ask(node, (method, target, body), content_type, time_left)
+            except NotSentError:
+                tried.append(node)
+                if len(tried) == len(self._nodes) or loop.time() >= give_up_at:
+                    raise
+
+    async def _ask(
+        self,
+        node: Node,
+        request: tuple[str, str, bytes | None],
+        content_type: str,
+        time_left: float,
+    ) -> Answer:
         headers = cast("Mapping[str, str]", self._headers[content_type])
+        node.under_way += 1
         try:
-            response = await node.perform_request(
-                method,
-                target,
-                body,
+            response = await node.client.perform_request(
+                *request,
                 headers=elastic_transport.HttpHeaders(headers),
-                request_timeout=timeout,
+                request_timeout=time_left,
             )
         except elastic_transport.TransportError as error:
-            self._nodes.mark_dead(node)
-            self._note(error)
-            raise NoAnswerError(str(error)) from error
-        self._nodes.mark_live(node)
-        self._note(None)
+            node.failed(asyncio.get_running_loop().time(), str(error))
+            kind = NotSentError if _was_not_sent(error) else NoAnswerError
+            raise kind(str(error)) from error
+        finally:
+            node.under_way -= 1
+        node.succeeded()
         return Answer(response.meta.status, response.body)
 
-    def _note(self, error: Exception | None) -> None:
-        """Log a change of state, not every failure: there may be thousands a second."""
-        if error is None and not self._is_reachable:
-            log.info("Elasticsearch answers again")
-        elif error is not None and self._is_reachable:
-            log.warning("Elasticsearch does not answer", extra={"reason": str(error)})
-        self._is_reachable = error is None
+
+def _was_not_sent(error: elastic_transport.TransportError) -> bool:
+    return any(isinstance(cause, aiohttp.ClientConnectorError) for cause in error.errors)
 
 
 def _headers(content_type: str, authorization: str | None) -> dict[str, str]:
