@@ -8,26 +8,34 @@ and a busy one batches by itself.
 from __future__ import annotations
 
 import asyncio
-import logging
-from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
 import orjson
 
 from tasques.background_tasks import BackgroundTasks
-from tasques.domain.errors import (
-    OverloadedError,
-    ShuttingDownError,
-    StoreUnavailableError,
-)
+from tasques.domain.errors import OverloadedError, ShuttingDownError, StoreUnavailableError
 from tasques.domain.ports import Clock, Lane
 from tasques.domain.task import Version
-from tasques.repository.connection import NDJSON, Answer, Connection, NoAnswerError
-from tasques.repository.lanes import Lanes, Write
-from tasques.repository.verdict import Verdict, error_of, final_error, judge
+from tasques.repository.condition import Condition
+from tasques.repository.connection import (
+    NDJSON,
+    Answer,
+    Connection,
+    NoAnswerError,
+    NotSentError,
+)
+from tasques.repository.lanes import Lanes
+from tasques.repository.pending import Pending
+from tasques.repository.verdict import Verdict, error_of, judge, read_error
+from tasques.repository.writes import (
+    OutcomeUnknownError,
+    Write,
+    WriteConflictError,
+    WriteLimits,
+)
 
-log = logging.getLogger(__name__)
+__all__ = ["BulkWriter", "OutcomeUnknownError", "WriteConflictError", "WriteLimits"]
 
 # By default a shard without a primary would hold up every item of a request for a minute.
 _TARGET: Final = "/_bulk?require_alias=true&timeout=2s"
@@ -36,37 +44,6 @@ _LONGEST_PAUSE: Final = 1.0
 _SHORTEST_TIMEOUT: Final = 0.05
 # Of the bound on what waits, so that workers' answers still get in when new tasks do not.
 _PART_FOR: Final = {Lane.ACKNOWLEDGE: 1.0, Lane.CLAIM: 0.9, Lane.CREATE: 0.8}
-
-
-class WriteConflictError(Exception):
-    """The stored document is not the one that the write was made for; perhaps it is our own."""
-
-
-class OutcomeUnknownError(Exception):
-    """The write may or may not have been executed, and its time is over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteLimits:
-    """Bounds of the writer. Times are in seconds.
-
-    Attributes:
-        max_in_flight: requests under way at a time, at least 2.
-        max_operations: writes in one request.
-        max_bytes: size of one request.
-        deadline: how long a write is tried before its caller is told.
-        request_timeout: how long one request may take.
-        max_pending_operations: writes that wait or are under way; more are refused.
-        max_pending_bytes: the same in bytes.
-    """
-
-    max_in_flight: int = 3
-    max_operations: int = 500
-    max_bytes: int = 5 * 1024 * 1024
-    deadline: float = 8.0
-    request_timeout: float = 5.0
-    max_pending_operations: int = 20_000
-    max_pending_bytes: int = 64 * 1024 * 1024
 
 
 class BulkWriter:
@@ -80,14 +57,15 @@ class BulkWriter:
         self._clock = clock
         self._random = random
         self._lanes = Lanes(limits.max_operations, limits.max_bytes)
+        self._condition = Condition("writes", clock)
         self._tasks = BackgroundTasks()
-        self._in_flight = 0
-        self._pending_operations = 0
+        self._pending: Pending[Write] = Pending(clock, self._tasks, name="bulk deadlines")
         self._pending_bytes = 0
+        self._in_flight = 0
         self._is_woken = False
         self._is_closing = False
-        self._rejections = 0
-        self._creates_paused_until = 0.0
+        self._is_closed = False
+        self._holds = 0  # of new tasks
 
     async def submit(self, lane: Lane, body: bytes) -> Version:
         """Have one operation executed; return when it has been answered.
@@ -106,40 +84,47 @@ class BulkWriter:
             UnavailableError: it was not executed.
             StoreRejectedError, TooLargeError: it was not executed and never will be.
         """
-        self._admit(lane, len(body))
+        self._require_room(lane)
         write = Write(
             lane,
             body,
             self._clock.monotonic() + self._limits.deadline,
             asyncio.get_running_loop().create_future(),
         )
+        self._pending.add(write)
+        self._pending_bytes += len(body)
         self._lanes.add(write)
         self._wake()
-        return await write.answer
+        try:
+            return await write.answer
+        finally:
+            self._pending.remove(write)
+            self._pending_bytes -= len(body)
 
     async def close(self, seconds: float) -> None:
-        """Finish what was submitted, within that many seconds; what is left is unknown."""
+        """Finish what was submitted, within that many seconds; what is left is not sent."""
         self._is_closing = True
         until = self._clock.monotonic() + seconds
-        while self._pending_operations and self._clock.monotonic() < until:
-            await self._clock.sleep(0.01)
-        await self._tasks.drain(0)
-        for write in self._lanes.take_all():
-            self._fail(write, self._too_late(write))
+        try:
+            while self._pending and self._clock.monotonic() < until:
+                await self._clock.sleep(0.01)
+        finally:
+            self._is_closed = True
+            for write in self._pending:
+                write.break_off(ShuttingDownError("The server is about to stop."))
+            await self._tasks.drain(0)
 
-    # ---------------------------------------------------------------- admission and sending
-
-    def _admit(self, lane: Lane, size: int) -> None:
+    def _require_room(self, lane: Lane) -> None:
         if self._is_closing:
             raise ShuttingDownError("The server is about to stop.")
         part = _PART_FOR[lane]
         if (
-            self._pending_operations >= self._limits.max_pending_operations * part
+            len(self._pending) >= self._limits.max_pending_operations * part
             or self._pending_bytes >= self._limits.max_pending_bytes * part
         ):
             raise OverloadedError("Too many writes wait for Elasticsearch.")
-        self._pending_operations += 1
-        self._pending_bytes += size
+
+    # ---------------------------------------------------------------- sending
 
     def _wake(self) -> None:
         # Not at once: what else this turn of the event loop brings shall go along.
@@ -149,9 +134,8 @@ class BulkWriter:
 
     def _send_waiting(self) -> None:
         self._is_woken = False
-        with_creates = self._clock.monotonic() >= self._creates_paused_until
-        while (free := self._limits.max_in_flight - self._in_flight) > 0:
-            batch = self._lanes.take(free, with_creates=with_creates)
+        while not self._is_closed and (free := self._limits.max_in_flight - self._in_flight) > 0:
+            batch = self._lanes.take(free, with_creates=not self._holds)
             if not batch:
                 return
             self._in_flight += 1
@@ -159,110 +143,123 @@ class BulkWriter:
 
     async def _run(self, batch: list[Write]) -> None:
         try:
-            now = self._clock.monotonic()
-            timely = [write for write in batch if write.deadline > now]
+            await self._send(batch)
+        except BaseException:
             for write in batch:
-                if write.deadline <= now:
-                    self._fail(write, self._too_late(write))
-            if timely:
-                await self._send(timely)
-        except asyncio.CancelledError:
-            for write in batch:
-                self._fail(write, OutcomeUnknownError())
+                write.break_off(StoreUnavailableError("The write was broken off."))
             raise
         finally:
             self._in_flight -= 1
             self._wake()
 
     async def _send(self, batch: list[Write]) -> None:
-        body = b"".join([write.body for write in batch])
+        batch = [write for write in batch if not write.is_over]
+        if not batch:
+            return
+        for write in batch:
+            write.is_sent = True
         time_left = max(write.deadline for write in batch) - self._clock.monotonic()
         try:
             answer = await self._connection.request(
                 "POST",
                 _TARGET,
-                body,
+                b"".join([write.body for write in batch]),
                 timeout=max(_SHORTEST_TIMEOUT, min(self._limits.request_timeout, time_left)),
                 content_type=NDJSON,
             )
-        except NoAnswerError:
-            self._try_again(batch, is_unsure=True)
+        except NoAnswerError as error:
+            self._try_again(batch, is_unsure=not isinstance(error, NotSentError))
             return
-        if answer.status == 200:
-            self._settle_items(batch, orjson.loads(answer.body))
-        else:
+        if answer.status != 200:
             await self._settle_refused(batch, answer)
+        elif (results := _read_results(answer.body, len(batch))) is not None:
+            self._settle(batch, results[0], has_errors=results[1])
+        else:
+            # Not from Elasticsearch, whatever it is.
+            self._condition.refused("", answer.status, None, read_error(answer.body)[1])
+            self._try_again(batch, is_unsure=True)
 
     # ---------------------------------------------------------------- answers
 
-    def _settle_items(self, batch: list[Write], answer: dict[str, Any]) -> None:
-        if not answer["errors"]:
-            self._note_rejections(0)
-            for write, item in zip(batch, answer["items"], strict=True):
-                self._succeed(write, *item.values())
+    def _settle(
+        self, batch: list[Write], results: list[dict[str, Any]], *, has_errors: bool
+    ) -> None:
+        if not has_errors:
+            self._note_acceptance(batch)
+            for write, result in zip(batch, results, strict=True):
+                self._succeed(write, result)
             return
         rejected: list[Write] = []
         unsure: list[Write] = []
-        for write, item in zip(batch, answer["items"], strict=True):
-            (result,) = item.values()
+        rejected_because = ""
+        for write, result in zip(batch, results, strict=True):
+            status = result["status"]
             error_type, reason = error_of(result)
-            match judge(result["status"], error_type):
+            match judge(status, error_type):
                 case Verdict.DONE:
                     self._succeed(write, result)
                 case Verdict.CONFLICT:
-                    self._fail(write, WriteConflictError())
+                    write.fail(WriteConflictError())
                 case Verdict.TRY_AGAIN:
                     rejected.append(write)
+                    rejected_because = reason
                 case Verdict.TRY_AGAIN_UNSURE:
                     unsure.append(write)
                 case Verdict.GIVE_UP:
-                    self._fail(write, final_error(result["status"], error_type, reason))
-        self._note_rejections(len(rejected))
+                    index = result.get("_index", "")
+                    write.refuse(self._condition.refused(index, status, error_type, reason))
+        if rejected:
+            self._note_rejection(rejected_because)
+        else:
+            self._note_acceptance(batch)
         self._try_again(rejected, is_unsure=False)
         self._try_again(unsure, is_unsure=True)
 
     async def _settle_refused(self, batch: list[Write], answer: Answer) -> None:
         """Deal with a request that was refused as a whole."""
-        error_type, reason = _read_error(answer)
+        error_type, reason = read_error(answer.body)
         verdict = judge(answer.status, error_type)
+        may_be_one_culprit = answer.status in (400, 413)
         if verdict is Verdict.TRY_AGAIN:
-            self._note_rejections(len(batch))
-        if verdict is Verdict.TRY_AGAIN_UNSURE:
-            self._try_again(batch, is_unsure=True)
-        elif len(batch) > 1 and _may_be_one_culprit(verdict, answer.status, batch):
-            middle = len(batch) // 2
-            await self._send(batch[:middle])
-            await self._send(batch[middle:])
-        elif verdict is Verdict.TRY_AGAIN:
-            self._try_again(batch, is_unsure=False)
-        else:
-            error = final_error(answer.status, error_type, reason)
+            self._note_rejection(reason)
+            # One over a tenth of Elasticsearch's heap is answered 429 however often it is sent.
+            may_be_one_culprit = any(write.tries for write in batch)
+        if may_be_one_culprit and len(batch) > 1:
+            await self._send_in_halves(batch, pausing=verdict is Verdict.TRY_AGAIN)
+        elif verdict is Verdict.GIVE_UP:
+            error = self._condition.refused("", answer.status, error_type, reason)
             for write in batch:
-                self._fail(write, error)
+                write.refuse(error)
+        else:
+            self._try_again(batch, is_unsure=verdict is not Verdict.TRY_AGAIN)
+
+    async def _send_in_halves(self, batch: list[Write], *, pausing: bool) -> None:
+        """Send both halves, in the slot of the whole."""
+        for write in batch:
+            write.is_sent = False
+            write.tries += 1
+        if pausing:
+            await self._clock.sleep(self._pause(max(write.tries for write in batch)))
+        middle = len(batch) // 2
+        await self._send(batch[:middle])
+        await self._send(batch[middle:])
 
     def _try_again(self, writes: list[Write], *, is_unsure: bool) -> None:
         if not writes:
             return
         pause = self._pause(max(write.tries for write in writes))
         again_at = self._clock.monotonic() + pause
-        again = []
         for write in writes:
             write.tries += 1
+            write.is_sent = False
             write.is_unsure |= is_unsure
-            if again_at < write.deadline and not write.answer.done():
-                again.append(write)
-            else:
-                self._fail(write, self._too_late(write))
-        if again:
+            if again_at >= write.deadline:
+                write.end()
+        if again := [write for write in writes if not write.is_over]:
             self._tasks.start(self._add_after(pause, again), name="bulk retry")
 
     async def _add_after(self, pause: float, writes: list[Write]) -> None:
-        try:
-            await self._clock.sleep(pause)
-        except asyncio.CancelledError:
-            for write in writes:
-                self._fail(write, self._too_late(write))
-            raise
+        await self._clock.sleep(pause)
         self._lanes.add_first(writes)
         self._wake()
 
@@ -270,65 +267,35 @@ class BulkWriter:
         longest = min(_FIRST_PAUSE * (1 << min(tries, 10)), _LONGEST_PAUSE)
         return longest * self._random.uniform(0.5, 1.0)
 
-    def _too_late(self, write: Write) -> Exception:
-        if write.is_unsure:
-            return OutcomeUnknownError()
-        if write.tries:
-            return StoreUnavailableError("Elasticsearch refuses writes: it has too much to do.")
-        return OverloadedError("Elasticsearch did not take the write in time.")
-
-    # ---------------------------------------------------------------- settling
-
     def _succeed(self, write: Write, result: dict[str, Any]) -> None:
-        self._leave(write)
-        if not write.answer.done():
-            write.answer.set_result(Version(result["_seq_no"], result["_primary_term"]))
+        self._condition.took(result["_index"])
+        write.succeed(Version(result["_seq_no"], result["_primary_term"]))
 
-    def _fail(self, write: Write, error: Exception) -> None:
-        if write.is_settled:
-            return
-        self._leave(write)
-        if not write.answer.done():
-            write.answer.set_exception(error)
+    # ---------------------------------------------------------------- holding new tasks back
 
-    def _leave(self, write: Write) -> None:
-        write.is_settled = True
-        self._pending_operations -= 1
-        self._pending_bytes -= len(write.body)
+    def _note_rejection(self, reason: str) -> None:
+        pause = self._pause(self._condition.rejections)
+        self._condition.rejected(reason)
+        self._holds += 1
+        self._tasks.start(self._end_hold_after(pause), name="bulk creates resume")
 
-    def _note_rejections(self, rejected: int) -> None:
-        """Hold new tasks back while Elasticsearch rejects; log when that begins and ends."""
-        if not rejected:
-            if self._rejections:
-                log.info("Elasticsearch takes writes again")
-            self._rejections = 0
-            return
-        if not self._rejections:
-            log.warning(
-                "Elasticsearch rejects writes: new tasks wait", extra={"rejected": rejected}
-            )
-        pause = self._pause(self._rejections)
-        self._rejections += 1
-        self._creates_paused_until = self._clock.monotonic() + pause
-        self._tasks.start(self._wake_after(pause), name="bulk creates resume")
+    def _note_acceptance(self, batch: list[Write]) -> None:
+        if not self._condition.is_good:
+            with_creates = any(write.lane is Lane.CREATE for write in batch)
+            self._condition.not_rejected(proves_it=with_creates)
 
-    async def _wake_after(self, pause: float) -> None:
+    async def _end_hold_after(self, pause: float) -> None:
         await self._clock.sleep(pause)
+        self._holds -= 1
         self._wake()
 
 
-def _read_error(answer: Answer) -> tuple[str | None, str]:
+def _read_results(body: bytes, count: int) -> tuple[list[dict[str, Any]], bool] | None:
+    """The results of an answer to `count` operations, and whether there are errors among them."""
     try:
-        return error_of(orjson.loads(answer.body))
-    except (orjson.JSONDecodeError, AttributeError):
-        return None, answer.body[:500].decode(errors="replace")
-
-
-def _may_be_one_culprit(verdict: Verdict, status: int, batch: list[Write]) -> bool:
-    """Whether a part of the batch might be taken where the whole was not.
-
-    A request over a tenth of Elasticsearch's heap is answered 429 however often it is sent.
-    """
-    if verdict is Verdict.TRY_AGAIN:
-        return any(write.tries for write in batch)
-    return status in (400, 413)
+        answer = orjson.loads(body)
+        results = [result for item in answer["items"] for result in item.values()]
+        has_errors = answer["errors"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+    return (results, has_errors) if len(results) == count else None

@@ -15,11 +15,13 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from tasques.background_tasks import BackgroundTasks
-from tasques.domain.errors import OverloadedError, StoreUnavailableError
+from tasques.domain.errors import OverloadedError, ShuttingDownError, StoreUnavailableError
 from tasques.domain.ports import Clock
 from tasques.domain.task import Version
+from tasques.repository.condition import Condition
 from tasques.repository.connection import Answer, Connection, NoAnswerError
-from tasques.repository.verdict import Verdict, error_of, final_error, judge
+from tasques.repository.pending import Pending
+from tasques.repository.verdict import Verdict, error_of, judge, read_error
 
 _MAX_DOCUMENTS: Final = 200
 _MAX_IN_FLIGHT: Final = 3
@@ -43,6 +45,17 @@ class _Read:
     answer: asyncio.Future[Found | None]
     tries: int = 0
 
+    def succeed(self, found: Found | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(found)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def end(self) -> None:
+        self.fail(StoreUnavailableError("Elasticsearch does not answer."))
+
 
 class DocumentReader:
     """Reads documents by id, as of now and not as of the last refresh."""
@@ -64,19 +77,24 @@ class DocumentReader:
         self._deadline = deadline
         self._request_timeout = request_timeout
         self._max_pending = max_pending
+        self._condition = Condition("reads", clock)
         self._waiting: deque[_Read] = deque()
         self._tasks = BackgroundTasks()
-        self._pending = 0
+        self._pending: Pending[_Read] = Pending(clock, self._tasks, name="mget deadlines")
         self._in_flight = 0
         self._is_woken = False
+        self._is_closed = False
 
     async def get(self, index: str, document_id: str) -> Found | None:
         """The document, or None if there is none.
 
         Raises:
             UnavailableError: there is no answer in time.
+            StoreRejectedError: there never will be one.
         """
-        if self._pending >= self._max_pending:
+        if self._is_closed:
+            raise ShuttingDownError("The server is about to stop.")
+        if len(self._pending) >= self._max_pending:
             raise OverloadedError("Too many reads wait for Elasticsearch.")
         read = _Read(
             index,
@@ -84,17 +102,22 @@ class DocumentReader:
             self._clock.monotonic() + self._deadline,
             asyncio.get_running_loop().create_future(),
         )
-        self._pending += 1
+        self._pending.add(read)
         self._waiting.append(read)
         self._wake()
         try:
             return await read.answer
         finally:
-            self._pending -= 1
+            self._pending.remove(read)
 
     async def close(self) -> None:
         """Give up what is under way."""
+        self._is_closed = True
+        for read in self._pending:
+            read.fail(ShuttingDownError("The server is about to stop."))
         await self._tasks.drain(0)
+
+    # ---------------------------------------------------------------- sending
 
     def _wake(self) -> None:
         if not self._is_woken:
@@ -103,83 +126,99 @@ class DocumentReader:
 
     def _send_waiting(self) -> None:
         self._is_woken = False
-        while self._waiting and self._in_flight < _MAX_IN_FLIGHT:
-            batch = [
-                self._waiting.popleft() for _ in range(min(_MAX_DOCUMENTS, len(self._waiting)))
-            ]
+        while not self._is_closed and self._in_flight < _MAX_IN_FLIGHT:
+            if not (batch := self._take()):
+                return
             self._in_flight += 1
             self._tasks.start(self._run(batch), name="mget")
 
+    def _take(self) -> list[_Read]:
+        batch: list[_Read] = []
+        most = _MAX_DOCUMENTS
+        while self._waiting and len(batch) < most:
+            read = self._waiting.popleft()
+            if not read.answer.done():
+                batch.append(read)
+                # Many large documents at once may be what went wrong before.
+                most = min(most, max(1, _MAX_DOCUMENTS >> min(read.tries, 10)))
+        return batch
+
     async def _run(self, batch: list[_Read]) -> None:
         try:
-            answer = await self._ask(batch)
-            if answer is None or answer.status != 200:
-                await self._settle_refused(batch, answer)
-            else:
-                await self._settle(batch, orjson.loads(answer.body)["docs"])
+            await self._try_again(await self._read(batch))
+        except BaseException:
+            for read in batch:
+                read.fail(StoreUnavailableError("The read was broken off."))
+            raise
         finally:
             self._in_flight -= 1
             self._wake()
 
-    async def _ask(self, batch: list[_Read]) -> Answer | None:
+    async def _read(self, batch: list[_Read]) -> list[_Read]:
+        """Send one request; return those that have to be tried again."""
         documents = [{"_index": read.index, "_id": read.document_id} for read in batch]
         time_left = max(read.deadline for read in batch) - self._clock.monotonic()
         try:
-            return await self._connection.request(
+            answer = await self._connection.request(
                 "POST",
                 "/_mget",
                 orjson.dumps({"docs": documents}),
                 timeout=max(_SHORTEST_TIMEOUT, min(self._request_timeout, time_left)),
             )
         except NoAnswerError:
-            return None
+            return batch
+        if answer.status != 200:
+            return self._settle_refused(batch, answer)
+        if (found := _documents(answer.body, len(batch))) is not None:
+            return self._settle(batch, found)
+        self._condition.refused("", answer.status, None, read_error(answer.body)[1])
+        return batch
 
-    async def _settle(self, batch: list[_Read], documents: list[dict[str, Any]]) -> None:
+    # ---------------------------------------------------------------- answers
+
+    def _settle(self, batch: list[_Read], documents: list[dict[str, Any]]) -> list[_Read]:
         again = []
         for read, document in zip(batch, documents, strict=True):
             if document.get("found"):
                 version = Version(document["_seq_no"], document["_primary_term"])
-                _answer(read, Found(document["_source"], version))
+                read.succeed(Found(document["_source"], version))
             elif "error" not in document:
-                _answer(read, None)
-            elif (error_type := error_of(document)[0]) == "index_not_found_exception":
-                _refuse(read, final_error(404, error_type, error_of(document)[1]))
+                read.succeed(None)
             else:
-                again.append(read)
-        await self._try_again(again)
+                error_type, reason = error_of(document)
+                if error_type != "index_not_found_exception":
+                    again.append(read)
+                    continue
+                read.fail(self._condition.refused(read.index, 404, error_type, reason))
+                continue
+            self._condition.took(document["_index"])
+        return again
 
-    async def _settle_refused(self, batch: list[_Read], answer: Answer | None) -> None:
-        """Deal with a request that was refused as a whole, or not answered."""
-        if answer is not None:
-            error_type, reason = error_of(orjson.loads(answer.body))
-            if judge(answer.status, error_type) is Verdict.GIVE_UP:
-                error = final_error(answer.status, error_type, reason)
-                for read in batch:
-                    _refuse(read, error)
-                return
-        await self._try_again(batch)
+    def _settle_refused(self, batch: list[_Read], answer: Answer) -> list[_Read]:
+        """Deal with a request that was refused as a whole."""
+        error_type, reason = read_error(answer.body)
+        if judge(answer.status, error_type) is not Verdict.GIVE_UP:
+            return batch
+        error = self._condition.refused("", answer.status, error_type, reason)
+        for read in batch:
+            read.fail(error)
+        return []
 
     async def _try_again(self, reads: list[_Read]) -> None:
         """Wait, in the slot of the request that failed, and let them queue up again."""
         if not reads:
             return
-        tries = min(max(read.tries for read in reads), 10)
-        longest = min(_FIRST_PAUSE * (1 << tries), _LONGEST_PAUSE)
-        pause = longest * self._random.uniform(0.5, 1.0)
-        again_at = self._clock.monotonic() + pause
+        longest = min(_FIRST_PAUSE * (1 << min(reads[0].tries, 10)), _LONGEST_PAUSE)
         for read in reads:
             read.tries += 1
-            if again_at >= read.deadline:
-                _refuse(read, StoreUnavailableError("Elasticsearch does not answer."))
-        await self._clock.sleep(pause)
-        self._waiting.extendleft(read for read in reversed(reads) if not read.answer.done())
+        await self._clock.sleep(longest * self._random.uniform(0.5, 1.0))
+        self._waiting.extendleft(reversed(reads))
 
 
-def _answer(read: _Read, found: Found | None) -> None:
-    if not read.answer.done():
-        read.answer.set_result(found)
-
-
-def _refuse(read: _Read, error: Exception) -> None:
-    if not read.answer.done():
-        read.answer.set_exception(error)
+def _documents(body: bytes, count: int) -> list[dict[str, Any]] | None:
+    """The documents of an answer to `count` questions, if it is one."""
+    try:
+        documents = orjson.loads(body)["docs"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return documents if isinstance(documents, list) and len(documents) == count else None

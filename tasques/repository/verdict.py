@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from enum import Enum, auto
 from typing import Any
+
+import orjson
 
 from tasques.domain.errors import (
     StoreBlockedError,
@@ -13,8 +14,6 @@ from tasques.domain.errors import (
     TasquesError,
     TooLargeError,
 )
-
-log = logging.getLogger(__name__)
 
 
 class Verdict(Enum):
@@ -31,14 +30,15 @@ def judge(status: int, error_type: str | None) -> Verdict:
     """Judge one answer by its status and the type of its error."""
     if status < 300:
         return Verdict.DONE
-    if status == 409:
+    if status == 409 or error_type == "document_missing_exception":
         return Verdict.CONFLICT
-    if error_type == "cluster_block_exception":
-        # Flood stage answers 429 too, but does not pass by itself.
-        return Verdict.GIVE_UP
-    if status == 429:
+    if status >= 500:
+        # A block answers so too while there is no master, but that passes by itself.
+        return Verdict.TRY_AGAIN_UNSURE
+    if status == 429 and error_type != "cluster_block_exception":
         return Verdict.TRY_AGAIN
-    return Verdict.TRY_AGAIN_UNSURE if status >= 500 else Verdict.GIVE_UP
+    # Flood stage answers 429 too, but stays until somebody makes room.
+    return Verdict.GIVE_UP
 
 
 def error_of(body: dict[str, Any]) -> tuple[str | None, str]:
@@ -49,12 +49,16 @@ def error_of(body: dict[str, Any]) -> tuple[str | None, str]:
     return None, str(error)
 
 
-def final_error(status: int, error_type: str | None, reason: str) -> TasquesError:
-    """The error to raise for an answer that is final; what Elasticsearch said goes to the log."""
-    log.error(
-        "Elasticsearch refused a request",
-        extra={"status": status, "error_type": error_type, "reason": reason},
-    )
+def read_error(body: bytes) -> tuple[str | None, str]:
+    """Type and reason of a request's refusal; a proxy between us may say it in its own way."""
+    try:
+        return error_of(orjson.loads(body))
+    except (orjson.JSONDecodeError, AttributeError):
+        return None, body[:500].decode(errors="replace")
+
+
+def final_error(status: int, error_type: str | None) -> TasquesError:
+    """The error to raise for an answer that is final."""
     if error_type == "cluster_block_exception":
         return StoreBlockedError("Elasticsearch refuses writes for now: an index is blocked.")
     if status == 413:

@@ -1,0 +1,89 @@
+"""A write, from its submission to its answer."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from dataclasses import dataclass
+
+from tasques.domain.errors import OverloadedError, StoreUnavailableError
+from tasques.domain.ports import Lane
+from tasques.domain.task import Version
+
+
+class WriteConflictError(Exception):
+    """The stored document is not the one that the write was made for; perhaps it is our own."""
+
+
+class OutcomeUnknownError(Exception):
+    """The write may or may not have been executed, and its time is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteLimits:
+    """Bounds of the writer. Times are in seconds.
+
+    Attributes:
+        max_in_flight: requests under way at a time, at least 2.
+        max_operations: writes in one request.
+        max_bytes: size of one request.
+        deadline: how long a write is tried before its caller is told.
+        request_timeout: how long one request may take.
+        max_pending_operations: writes that wait or are under way; more are refused.
+        max_pending_bytes: the same in bytes.
+    """
+
+    max_in_flight: int = 3
+    max_operations: int = 500
+    max_bytes: int = 5 * 1024 * 1024
+    deadline: float = 8.0
+    request_timeout: float = 5.0
+    max_pending_operations: int = 20_000
+    max_pending_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One operation of a `_bulk` request.
+
+    `body` holds the action and, if it has one, the document, each with its line break. `is_sent`
+    tells that a request with it is under way, `is_unsure` that an earlier one may have been
+    executed although no answer came.
+    """
+
+    lane: Lane
+    body: bytes
+    deadline: float
+    answer: Future[Version]
+    tries: int = 0
+    is_sent: bool = False
+    is_unsure: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it any more: it was answered, or its caller has gone."""
+        return self.answer.done()
+
+    def succeed(self, version: Version) -> None:
+        """It was executed."""
+        if not self.is_over:
+            self.answer.set_result(version)
+
+    def fail(self, error: Exception) -> None:
+        """It will not be tried any more."""
+        if not self.is_over:
+            self.answer.set_exception(error)
+
+    def refuse(self, error: Exception) -> None:
+        """Its last try was not executed; but perhaps an earlier one was."""
+        self.fail(OutcomeUnknownError() if self.is_unsure else error)
+
+    def break_off(self, error: Exception) -> None:
+        """Nobody waits for its try any more, if one is under way; `error` tells why."""
+        self.fail(OutcomeUnknownError() if self.is_sent or self.is_unsure else error)
+
+    def end(self) -> None:
+        """Its time is over."""
+        if self.tries:
+            self.break_off(StoreUnavailableError("Elasticsearch does not take writes now."))
+        else:
+            self.break_off(OverloadedError("Elasticsearch did not take the write in time."))
