@@ -125,6 +125,8 @@ class NodeDirectory:
         (self.config / "log4j2.properties").write_text(LOG4J2)
         for ports in (self.path / "logs").glob("*.ports"):
             ports.unlink()
+        # Of a start that was killed while the server made its keystore; it would never start again.
+        (self.config / f"{_KEYSTORE}.tmp").unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
         self.log.touch(mode=0o600)
