@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import FrameType
@@ -42,6 +40,7 @@ from tasques.settings import (
 
 _DEFAULT_PORT: Final = 8080
 _DEFAULT_ELASTICSEARCH_PORT: Final = 9200
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
     help="Task queues over a REST API, stored in Elasticsearch.",
@@ -76,25 +75,32 @@ def dev(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep nothing: use data of its own, once.")
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Where to keep data, else in the user's directory."),
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Run everything on this machine: an Elasticsearch, its set-up, and a server.
 
     The default ports (8080 and 9200) give way to free ones when they are taken.
     """
+    if ephemeral and data is not None:
+        raise typer.BadParameter(
+            "It can not be used together with --data.", param_hint="--ephemeral"
+        )
     loaded = _load(config)
     _configure_logs(loaded)
-    with _signals_end_it():
-        listener = _listen(host, port)
-        cluster = Cluster(
-            base=None if ephemeral else data_dir(os.environ, os.geteuid()),
-            http_port=_elasticsearch_port(elasticsearch_port),
-            progress=progress_on(sys.stderr),
-        )
-        with cluster:
-            settings = _for_development(loaded.settings, cluster.urls)
-            asyncio.run(run_setup(settings))
-            serve(settings, listener, on_started=lambda: _say_where(listener, cluster.urls[0]))
+    listener = _listen(host, port)
+    cluster = Cluster(
+        base=None if ephemeral else data or data_dir(os.environ, os.geteuid()),
+        http_port=_elasticsearch_port(elasticsearch_port),
+        progress=progress_on(sys.stderr),
+    )
+    with cluster:
+        settings = _for_development(loaded.settings, cluster.urls)
+        asyncio.run(run_setup(settings))
+        serve(settings, listener, on_started=lambda: _say_where(listener, cluster.urls[0]))
 
 
 @app.command()
@@ -102,8 +108,7 @@ def server(config: ConfigFile = None) -> None:
     """Run a server on an Elasticsearch that `tasques setup` has prepared."""
     loaded = _load(config)
     _configure_logs(loaded)
-    with _signals_end_it():
-        serve(loaded.settings, listen(loaded.settings.bind_address))
+    serve(loaded.settings, listen(loaded.settings.bind_address))
 
 
 @app.command()
@@ -111,8 +116,11 @@ def setup(config: ConfigFile = None) -> None:
     """Make, repair or upgrade what Tasques needs in Elasticsearch. May be repeated."""
     loaded = _load(config)
     _configure_logs(loaded)
-    with _signals_end_it():
-        typer.echo(_described(asyncio.run(run_setup(loaded.settings))))
+    try:
+        report = asyncio.run(run_setup(loaded.settings))
+    except _Stopped:  # a script that goes on with `tasques server` must not
+        _fail("Stopped before the set-up was complete: run it again.")
+    typer.echo(_described(report))
 
 
 @config_app.command()
@@ -135,13 +143,14 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; Ctrl-C and SIGTERM end it in order, with exit code 0."""
+    _end_on_signals()
     try:
         app()
     except (SettingsError, SetupError, StartError, TasquesError, EmbeddedError) as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        sys.exit(0)
+    except _Stopped:
+        typer.echo("stopped", err=True)
 
 
 def _fail(message: str) -> NoReturn:
@@ -170,19 +179,16 @@ def _configure_logs(loaded: LoadedSettings) -> None:
         _fail(f"Can not write the log file {logging.file}: {error.strerror or error}.")
 
 
-@contextmanager
-def _signals_end_it() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end what runs here in order, with exit code 0."""
+def _end_on_signals() -> None:
+    """Raise `_Stopped` at the first signal; what ends because of it is not disturbed by more."""
 
     def stop(_: int, __: FrameType | None) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise _Stopped
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except _Stopped:
-        typer.echo("stopped", err=True)
+    for number in _SIGNALS:
+        signal.signal(number, stop)
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
