@@ -19,6 +19,9 @@ TASQUES = Path(sys.executable).with_name("tasques")
 PATIENCE = 60.0  # seconds; what is slow here is the machine
 T = TypeVar("T")
 
+Environment = dict[str, str]
+"""Environment variables as they are, over those that settings become."""
+
 _PAUSE = 0.05
 _SHOWN = 4000  # characters of a log that tell why
 
@@ -29,8 +32,17 @@ Settings = Mapping[str, object]
 class Command:
     """A command that is running; what it prints and logs is in a file."""
 
-    def __init__(self, *arguments: str, folder: Path, settings: Settings | None = None) -> None:
-        """Start `tasques ARGUMENTS` in a folder, which also takes its output."""
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path,
+        settings: Settings | None = None,
+        environment: Environment | None = None,
+    ) -> None:
+        """Start `tasques ARGUMENTS` in a folder, which also takes its output.
+
+        It leads a process group of its own, as it does in a terminal.
+        """
         self.is_over = False  # ended by us
         # Numbered, so that a test can start it again and still see what the first one said.
         self.log = folder / f"{arguments[0]}-{len(list(folder.glob('*.log')))}.log"
@@ -38,10 +50,11 @@ class Command:
             self.process = subprocess.Popen(
                 [TASQUES, *arguments],
                 cwd=folder,
-                env=_environment(settings or {}),
+                env=_environment(settings or {}) | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property
@@ -88,8 +101,8 @@ class Command:
         self.process.wait()
 
     def _logged_address(self) -> str | None:
-        for line in self.output.splitlines():
-            if '"listening"' in line:
+        for line in self.output.splitlines(keepends=True):
+            if '"listening"' in line and line.endswith("\n"):
                 return str(json.loads(line)["address"])
         return None
 
@@ -99,9 +112,14 @@ class Command:
 
 
 @contextmanager
-def running(*arguments: str, folder: Path, settings: Settings | None = None) -> Iterator[Command]:
+def running(
+    *arguments: str,
+    folder: Path,
+    settings: Settings | None = None,
+    environment: Environment | None = None,
+) -> Iterator[Command]:
     """A command for the time of a block; it is stopped in order unless the block failed."""
-    command = Command(*arguments, folder=folder, settings=settings)
+    command = Command(*arguments, folder=folder, settings=settings, environment=environment)
     try:
         yield command
     except BaseException as error:
@@ -115,20 +133,24 @@ def running(*arguments: str, folder: Path, settings: Settings | None = None) -> 
 
 
 def run(
-    *arguments: str, folder: Path, settings: Settings | None = None
+    *arguments: str,
+    folder: Path,
+    settings: Settings | None = None,
+    environment: Environment | None = None,
+    code: int = 0,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, which must be good."""
+    """Run a command to its end, which must be good, or have the given exit code."""
     done = subprocess.run(
         [TASQUES, *arguments],
         cwd=folder,
-        env=_environment(settings or {}),
+        env=_environment(settings or {}) | (environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
         text=True,
         timeout=PATIENCE,
     )
-    assert done.returncode == 0, f"tasques {arguments[0]}: {done.returncode}\n{done.stderr}"
+    assert done.returncode == code, f"tasques {arguments[0]}: {done.returncode}\n{done.stderr}"
     return done
 
 
@@ -151,5 +173,5 @@ def _environment(settings: Settings) -> dict[str, str]:
         f"TASQUES_SERVER_{key.replace('.', '_').upper()}": str(value)
         for key, value in settings.items()
     }
-    # A log on a terminal or elsewhere, for one reader: this module.
+    # The address is read from the log.
     return {**os.environ, "TASQUES_SERVER_LOGGING_FORMAT": "json", **variables}
