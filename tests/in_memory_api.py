@@ -22,6 +22,7 @@ from tasques.clock import SystemClock
 from tasques.services.claims import BrokerLimits, ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.slots import Slots
 from tasques.services.tasks import TaskService
 
 
@@ -33,7 +34,7 @@ class InMemoryApi:
     repository: InMemoryTaskRepository
     broker: ClaimBroker
     background: BackgroundTasks
-    not_ready: str | None = None
+    not_ready: str | Exception | None = None
 
 
 def build(
@@ -55,6 +56,7 @@ def build(
         new_claim_id=lambda: uuid4().hex,
         giving_back=GivingBack(tasks=repository, clock=clock, random=random, background=background),
         background=background,
+        slots=Slots(),
         limits=BrokerLimits(refresh_min_interval=0.01, poll_interval=0.02),
     )
     service = TaskService(
@@ -69,6 +71,8 @@ def build(
     )
 
     async def readiness() -> str | None:
+        if isinstance(api.not_ready, Exception):
+            raise api.not_ready
         return api.not_ready
 
     app = create_app(

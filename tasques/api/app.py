@@ -52,8 +52,9 @@ def create_app(
     )
     app.router.routes.extend(task_routes(TaskHandlers(tasks, claims, defaults, clock), auth))
     app.include_router(health_routes(readiness))
-    document = api_document(app.routes, version("tasques"))
-    app.router.routes.extend(documentation_routes(document))
+    app.router.routes.extend(
+        documentation_routes(lambda: api_document(app.routes, version("tasques")))
+    )
     install_error_handlers(app)
     install_fallback(app)
     return AccessLog(EncodedPaths(GzipOnDemand(app)), clock, enabled=access_log)

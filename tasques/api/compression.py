@@ -24,6 +24,6 @@ class GzipOnDemand:
         app: ASGIApp = self._app
         if scope["type"] == "http":
             accepted = find_header(scope["headers"], b"accept-encoding")
-            if accepted is not None and b"gzip" in accepted.lower():
+            if accepted is not None and b"gzip" in accepted:
                 app = self._gzip
         await app(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Any, Final
@@ -34,8 +35,13 @@ _ONLY_OUR_OWN: Final = {
 }
 
 
-def documentation_routes(document: dict[str, Any]) -> list[Route]:
-    """Routes that serve `document`, and Swagger UI for it; open to everybody."""
+def documentation_routes(make_document: Callable[[], dict[str, Any]]) -> list[Route]:
+    """Routes that serve the API document, and Swagger UI for it; open to everybody.
+
+    The document is made when it is first asked for: that takes a while, and most servers never
+    show it.
+    """
+    document_endpoint = _document_endpoint(cache(make_document))
     contents = {
         name: files(package).joinpath(path).read_bytes()
         for name, (package, path) in _ASSETS.items()
@@ -43,8 +49,8 @@ def documentation_routes(document: dict[str, Any]) -> list[Route]:
     # The address changes with the contents, so browsers may keep them for ever.
     assets = f"docs/assets/{hashlib.sha256(b''.join(contents.values())).hexdigest()[:16]}"
     return [
-        _route("/openapi.json", _document_endpoint(document)),
-        _route("/swagger/doc.json", _document_endpoint(document)),
+        _route("/openapi.json", document_endpoint),
+        _route("/swagger/doc.json", document_endpoint),
         _route("/docs", _page_endpoint(".", assets)),
         _route("/swagger/index.html", _page_endpoint("..", assets)),
         *(
@@ -58,10 +64,10 @@ def _route(path: str, endpoint: Endpoint) -> Route:
     return Route(path, endpoint, methods=["GET"], include_in_schema=False)
 
 
-def _document_endpoint(document: dict[str, Any]) -> Endpoint:
+def _document_endpoint(make_document: Callable[[], dict[str, Any]]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         servers = [{"url": request.scope.get("root_path") or "/"}]
-        body = orjson.dumps(document | {"servers": servers})
+        body = orjson.dumps(make_document() | {"servers": servers})
         return Response(body, headers=_ASK_AGAIN, media_type="application/json")
 
     return endpoint

@@ -41,8 +41,8 @@ _CLAIM: Final[Example] = {
     "worker_id": "mailer-7",
     "claimed_at": "2026-03-01T12:00:03Z",
     "times_out_at": "2026-03-01T12:05:03Z",
-    "claim_id": "h1cNfAq20oQm0000000017",
 }
+_CLAIM_ID: Final[Example] = {"claim_id": "h1cNfAq20oQm7vQ0bY2uXg"}
 
 
 def _moved(state: str, *, attempted: int = 1, **claim: Any) -> Example:
@@ -50,7 +50,7 @@ def _moved(state: str, *, attempted: int = 1, **claim: Any) -> Example:
         **{name: value for name, value in QUEUED_TASK.items() if name in _BEFORE_CLAIM},
         "attempted": attempted,
         "state": state,
-        "last_claimed": _CLAIM | claim,
+        "last_claimed": _CLAIM | claim | _CLAIM_ID,
         **{name: value for name, value in QUEUED_TASK.items() if name not in _BEFORE_CLAIM},
     }
 

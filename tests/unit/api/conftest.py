@@ -36,7 +36,7 @@ async def client(api):
 def client_with():
     """Makes a client of an application that is built in another way."""
 
-    def make(**arguments):
-        return client_of(build(**arguments))
+    def make(*, headers=None, **arguments):
+        return client_of(build(**arguments), headers=headers)
 
     return make
