@@ -427,6 +427,7 @@ class ClaimBroker:
         now = self._clock.monotonic()
         waiting = [each for each in self._sets.values() if each.first_wanting() is not None]
         if not waiting:
+            self._was_cold = False
             return None
         urgent = [each for each in waiting if self._is_urgent(each, now)]
         cold = [each for each in urgent if each.buffer.is_exhausted]
