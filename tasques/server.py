@@ -18,6 +18,7 @@ from tasques.bootstrap import Application, application
 from tasques.domain.errors import StoreUnavailableError
 from tasques.repository.setup_errors import SetupError
 from tasques.settings import BindAddress, ServerSettings
+from tasques.supervisor import START_FAILED, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; the process is to end then, and ignores further ones.
 
+    With more than one worker in the settings, that many processes serve.
+
     Args:
         settings: of this server.
         listener: an open socket; it is closed in the end.
@@ -95,6 +98,28 @@ def serve(
     Raises:
         StartError: Elasticsearch can not be reached or is not set up.
     """
+    if settings.workers == 1:
+        _serve_here(settings, listener, on_started)
+        return
+
+    def work(tell_started: Callable[[], None]) -> int:
+        try:
+            _serve_here(settings, listener, tell_started)
+        except StartError as error:
+            log.error(str(error))  # noqa: TRY400 - the message is for people
+            return START_FAILED
+        return 0
+
+    grace = settings.shutdown_timeout.total_seconds()
+    code = Supervisor(count=settings.workers, work=work, grace=grace, on_started=on_started).run()
+    listener.close()
+    if code:
+        raise StartError("The server processes can not be kept running: see the log.")
+
+
+def _serve_here(
+    settings: ServerSettings, listener: socket.socket, on_started: Callable[[], None]
+) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signalled(settings, listener, on_started))
