@@ -16,17 +16,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tasques.api.answers import send_answer
 from tasques.api.errors import NO_SUCH_ROUTE
 
+_BARE_PERCENT: Final = re.compile("%(?![0-9a-fA-F]{2})")
 _SLASHES: Final = re.compile("/{2,}")
 
 
 class Segment(Convertor[str]):
-    """One part of a path, percent-encoded. Bytes that are no UTF-8 become lone surrogates."""
+    """One part of a path, percent-encoded.
+
+    What is not encoded well becomes lone surrogates, which no name may have: two spellings of a
+    path must not lead to one task.
+    """
 
     regex = "[^/]+"
 
     def convert(self, value: str) -> str:
         """Decode."""
-        return unquote(value, errors="surrogateescape") if "%" in value else value
+        if "%" not in value:
+            return value
+        return unquote(_BARE_PERCENT.sub("\udc25", value), errors="surrogateescape")
 
     def to_string(self, value: str) -> str:
         """Encode."""

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import logging
 
+import httpx
 import pytest
 from fakes import Operation
+from fastapi import FastAPI, HTTPException
 
-from tasques.api.errors import STATUS_OF, error_answer
+from tasques.api.errors import STATUS_OF, error_answer, install_error_handlers
 from tasques.domain.errors import (
     CorruptDocumentError,
     StoreBlockedError,
@@ -79,3 +81,42 @@ async def test_a_bug_in_a_probe_is_answered_in_the_same_way(client, api, caplog)
     assert answer.json()["code"] == "internal_error"
     (record,) = caplog.records
     assert record.exc_info[0] is ZeroDivisionError
+
+
+@pytest.fixture
+async def ordinary():
+    """A client of an application with routes that FastAPI runs."""
+    app = FastAPI()
+    install_error_handlers(app)
+
+    @app.get("/numbers/{number}")
+    async def get_number(number: int, more: int) -> int:
+        return number + more
+
+    @app.get("/refusals/{status}")
+    async def refuse(status: int) -> None:
+        raise TooLargeError("Too much.") if status == 0 else HTTPException(status, "No.")
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "message"),
+    [
+        ("/numbers/x?more=y", 400, "invalid_request", "number: "),
+        ("/numbers/1", 400, "invalid_request", "more: "),
+        ("/refusals/0", 413, "too_large", "Too much."),
+        ("/refusals/404", 404, "no_such_route", "No such route."),
+        ("/refusals/405", 404, "no_such_route", "No such route."),
+        ("/refusals/400", 400, "bad_request", "No."),
+    ],
+)
+async def test_ordinary_routes_refuse_as_the_lean_ones_do(ordinary, path, status, code, message):
+    answer = await ordinary.get(path)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["code"] == code
+    assert answer.json()["message"].startswith(message)

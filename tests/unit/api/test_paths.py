@@ -100,6 +100,8 @@ async def test_encoded_and_doubly_encoded_ids_are_different_tasks(client, api):
         ("/tasques/ma%20il/t", "queue: must not contain ' '"),
         ("/tasques/a%2Fb/t", "queue: must not contain '/'"),
         ("/tasques/mail/%FF", "id: must be valid Unicode"),
+        ("/tasques/mail/%zz", "id: must be valid Unicode"),
+        ("/tasques/mail/100%", "id: must be valid Unicode"),
         ("/tasques/mail/" + "x" * 361, "id: must not have more than 360 bytes, has 361"),
     ],
 )

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from tasques.api.bodies import read_body
 from tasques.api.requests import RequestDefaults
+from tasques.domain.errors import TooLargeError
 
 NEW = {"queue": "mail", "kind": "send"}
 
@@ -201,6 +203,14 @@ async def test_nesting_ends_at_one_documented_depth(client, member, levels, kind
         assert answer.json()["message"] == (f"{member}: must not be nested deeper than 150 levels")
 
 
+@pytest.mark.parametrize("levels", [201, 100_000])
+async def test_a_deep_body_without_members_is_refused(client, levels):
+    answer = await client.post("/tasques", content="[" * levels)
+
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "The body: must not be nested deeper than 150 levels"
+
+
 async def test_a_wide_body_is_not_a_deep_one(client):
     answer = await client.post("/tasques", json=NEW | {"args": {"a": [{}] * 10_000}})
 
@@ -319,3 +329,11 @@ async def test_a_body_in_pieces_is_put_together(client):
     answer = await client.post("/tasques", content=chunks())
 
     assert answer.status_code == 201
+
+
+async def test_a_body_in_one_piece_of_unknown_length_ends_at_the_limit_too():
+    async def receive():
+        return {"type": "http.request", "body": b"12345678901", "more_body": False}
+
+    with pytest.raises(TooLargeError):
+        await read_body({"headers": []}, receive, 10)
