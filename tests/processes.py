@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TypeVar
@@ -83,6 +83,12 @@ class Command:
             time.sleep(_PAUSE)
         return found
 
+    def handles_signals(self) -> bool:
+        """Whether it has come so far that SIGTERM and SIGINT do not just kill it."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        caught = int(next(line.split()[1] for line in status.splitlines() if "SigCgt" in line), 16)
+        return all(caught & 1 << number - 1 for number in (signal.SIGTERM, signal.SIGINT))
+
     def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = PATIENCE) -> None:
         """Tell it to stop, and see that it does so with exit code 0."""
         self.is_over = True
@@ -152,6 +158,49 @@ def run(
     )
     assert done.returncode == code, f"tasques {arguments[0]}: {done.returncode}\n{done.stderr}"
     return done
+
+
+def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Look until a condition is true."""
+    until = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < until, f"not in {patience} s: {what}"
+        time.sleep(_PAUSE)
+
+
+Process = tuple[int, str]
+"""A process by its number and its start, for numbers are used again."""
+
+
+def descendants(pid: int) -> set[Process]:
+    """The processes that a process has started, and those that they have."""
+    children: dict[int, set[int]] = {}
+    started: dict[int, str] = {}
+    for child, parent, start in _processes():
+        children.setdefault(parent, set()).add(child)
+        started[child] = start
+    found: set[Process] = set()
+    wanted = [pid]
+    while wanted:
+        for child in children.get(wanted.pop(), ()):
+            found.add((child, started[child]))
+            wanted.append(child)
+    return found
+
+
+def exist(processes: set[Process]) -> bool:
+    """Whether any of them is still there."""
+    return any((pid, start) in processes for pid, _, start in _processes())
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """All that run here: the number, the parent's, and when it was started."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            # pid (name) state parent ...: the name may hold spaces and parentheses
+            fields = status.read_text(errors="replace").rpartition(")")[2].split()
+            if fields[0] != "Z":
+                yield int(status.parent.name), int(fields[1]), fields[19]
 
 
 def status_of(url: str, timeout: float = 5.0) -> int | None:
