@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
 
@@ -26,6 +26,8 @@ _FRESH_SECONDS: Final = 1.0  # Elasticsearch's own delay: no search is older tha
 _LEAST_FRESH_SECONDS: Final = 0.25
 _LEFT_LYING_SECONDS: Final = 0.6  # then a task of another process's slot is anybody's
 _FOREIGN_READY_SECONDS: Final = 0.05  # then others may have seen it
+
+_SPARE: Final = 64
 
 
 class GoneVersions:
@@ -85,65 +87,91 @@ class ReadyTask:
 class ReadyList:
     """Tasks that became claimable here in the last seconds, in claim order for each queue.
 
-    The index shows them only after its next refresh.
+    The index shows them only after its next refresh. Bounded in number and bytes: the oldest go,
+    whose refresh is nearest.
     """
 
     def __init__(
-        self, *, max_per_queue: int, seconds: float, gone: GoneVersions, slots: Slots
+        self, *, max_tasks: int, max_bytes: int, seconds: float, gone: GoneVersions, slots: Slots
     ) -> None:
-        self._max_per_queue = max_per_queue
+        self._max_tasks = max_tasks
+        self._max_bytes = max_bytes
         self._seconds = seconds
         self._gone = gone
         self._slots = slots
         self._numbers = count()
-        self._heaps: dict[str, list[tuple[int, int, ReadyTask]]] = {}
+        self._bytes = 0
+        self._ready: OrderedDict[int, ReadyTask] = OrderedDict()
+        self._of_queue: dict[str, _ReadyQueue] = {}
+
+    def __len__(self) -> int:
+        return len(self._ready)
 
     def add(self, task: Task, now: float) -> bool:
-        """Remember a task that was just written; False if there is no room."""
+        """Remember a task that was just written; False if that is not possible."""
         if task.version is None:
             return False
-        heap = self._heaps.setdefault(task.queue, [])
-        if len(heap) >= self._max_per_queue:
-            self._sweep(task.queue, now)
-            heap = self._heaps.setdefault(task.queue, [])
-            if len(heap) >= self._max_per_queue:
-                return False
         rank = claim_rank(task.priority, task.run_at)
         seconds = self._seconds if self._slots.is_own(task.id) else _FOREIGN_READY_SECONDS
         ready = ReadyTask(task, rank, task.version, now + seconds)
-        heappush(heap, (rank, next(self._numbers), ready))
+        number = next(self._numbers)
+        self._ready[number] = ready
+        self._bytes += ready.size
+        queue = self._of_queue.setdefault(task.queue, _ReadyQueue())
+        queue.tasks += 1
+        heappush(queue.heap, (rank, number))
+        self._drop_oldest(now)
         return True
 
     def first(self, queues: Sequence[str], now: float) -> ReadyTask | None:
         """The first of these queues' tasks in claim order; it stays. No queues means all."""
+        if not self._ready:
+            return None
         best: ReadyTask | None = None
-        for queue in queues or tuple(self._heaps):
+        for queue in queues or tuple(self._of_queue):
             ready = self._first_of(queue, now)
             if ready is not None and (best is None or ready.rank < best.rank):
                 best = ready
         return best
 
     def _first_of(self, queue: str, now: float) -> ReadyTask | None:
-        heap = self._heaps.get(queue)
-        while heap:
-            ready = heap[0][2]
-            if ready.until > now and not self._gone.holds((queue, ready.task_id), ready.version):
+        while (of_queue := self._of_queue.get(queue)) is not None:
+            number = of_queue.heap[0][1]
+            ready = self._ready.get(number)
+            if ready is None:
+                heappop(of_queue.heap)
+            elif ready.until > now and not self._gone.holds((queue, ready.task_id), ready.version):
                 return ready
-            heappop(heap)
-        if heap is not None:
-            del self._heaps[queue]
+            else:
+                self._drop(number)
         return None
 
-    def _sweep(self, queue: str, now: float) -> None:
-        """Drop what is out of date anywhere in the queue's heap."""
-        kept = [
-            entry
-            for entry in self._heaps[queue]
-            if entry[2].until > now
-            and not self._gone.holds((queue, entry[2].task_id), entry[2].version)
-        ]
-        kept.sort()
-        self._heaps[queue] = kept
+    def _drop_oldest(self, now: float) -> None:
+        while self._ready:
+            number, ready = next(iter(self._ready.items()))
+            is_full = len(self._ready) > self._max_tasks or self._bytes > self._max_bytes
+            if not is_full and ready.until > now:
+                return
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        ready = self._ready.pop(number)
+        self._bytes -= ready.size
+        queue = self._of_queue[ready.queue]
+        queue.tasks -= 1
+        if not queue.tasks:
+            del self._of_queue[ready.queue]
+        elif len(queue.heap) > 2 * queue.tasks + _SPARE:
+            queue.heap = [entry for entry in queue.heap if entry[1] in self._ready]
+            heapify(queue.heap)
+
+
+@dataclass(slots=True, eq=False)
+class _ReadyQueue:
+    """One queue's ready tasks by rank and number; of those that were dropped a few may be left."""
+
+    tasks: int = 0
+    heap: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

@@ -60,7 +60,8 @@ class BrokerLimits:
         refresh_min_interval: the least time between two refreshes of the index.
         poll_interval: the time between two searches while nothing happens.
         max_gone: how many taken versions are remembered.
-        max_ready: how many new tasks of one queue are remembered until the index shows them.
+        max_ready: how many new tasks are remembered until the index shows them.
+        max_ready_bytes: how many bytes they may have.
         ready_seconds: for how long.
         max_queue_sets: how many sets of queues are remembered.
     """
@@ -72,6 +73,7 @@ class BrokerLimits:
     poll_interval: float = 0.3
     max_gone: int = 200_000
     max_ready: int = 5_000
+    max_ready_bytes: int = 32 * 1024 * 1024
     ready_seconds: float = 3.0
     max_queue_sets: int = 1_000
 
@@ -101,7 +103,8 @@ class ClaimBroker:
         self._limits = limits
         self._gone = GoneVersions(limits.max_gone)
         self._ready = ReadyList(
-            max_per_queue=limits.max_ready,
+            max_tasks=limits.max_ready,
+            max_bytes=limits.max_ready_bytes,
             seconds=limits.ready_seconds,
             gone=self._gone,
             slots=slots,
