@@ -198,6 +198,7 @@ class CandidateBuffer:
     _held_back: list[Candidate] = field(default_factory=list)
     _first_seen: dict[TaskKey, tuple[Version, float]] = field(default_factory=dict)
     _size_when_full: int = 0
+    _last_rank: int | None = None
     _fresh_until: float = _NEVER
 
     def __len__(self) -> int:
@@ -211,6 +212,19 @@ class CandidateBuffer:
     def is_fresh(self, now: float) -> bool:
         """Whether the latest search from the top is recent enough to be relied upon."""
         return now <= self._fresh_until
+
+    def reaches(self, rank: int) -> bool:
+        """Whether all that goes before that rank has been found, as far as the index shows it."""
+        return self.is_exhausted or (self._last_rank is not None and rank <= self._last_rank)
+
+    def expire(self, now: float) -> bool:
+        """Let go of what is too old to be dealt; whether anything is left."""
+        if not self.is_fresh(now):
+            self._found.clear()
+            self._held_back.clear()
+            self.next_rank = None
+            self.is_exhausted = True
+        return bool(self._found or self._held_back)
 
     def replace(
         self, found: Sequence[Candidate], *, size: int, searched_at: float, answered_at: float
@@ -262,10 +276,10 @@ class CandidateBuffer:
                 self._sort_in(candidate, seen_before)
         self.is_exhausted = len(found) < size
         self._size_when_full = len(self._found)
-        last_rank = found[-1].rank if found else None
+        self._last_rank = found[-1].rank if found else None
         # A whole page of one rank: another page would show the same ones again.
-        is_stuck = last_rank is None or last_rank == self.next_rank
-        self.next_rank = None if self.is_exhausted or is_stuck else last_rank
+        is_stuck = self._last_rank is None or self._last_rank == self.next_rank
+        self.next_rank = None if self.is_exhausted or is_stuck else self._last_rank
         if found:
             self.mean_size = sum(candidate.size for candidate in found) / len(found)
 

@@ -47,6 +47,7 @@ _LARGEST_SEARCH: Final = 10_000  # Elasticsearch's own limit
 _MAX_SEARCHES_AT_ONCE: Final = 100
 _ACTIVE_SECONDS: Final = 5.0
 _FAILURE_PAUSE: Final = 0.5
+_FORGETTING_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +354,8 @@ class ClaimBroker:
         buffer = queue_set.buffer
         found = buffer.first(self._gone)
         ready = self._ready.first(queue_set.queues, now)
+        if ready is not None and not buffer.reaches(ready.rank):
+            ready = None  # it would overtake what is on the next page
         if ready is not None and buffer.release_before(ready.rank):
             found = buffer.first(self._gone)
         candidate: Candidate | None
@@ -431,7 +434,7 @@ class ClaimBroker:
         waiting = [each for each in self._sets.values() if each.first_wanting() is not None]
         if not waiting:
             self._was_cold = False
-            return None
+            return _FORGETTING_PAUSE if self._expire(self._sets.values(), now) else None
         urgent = [each for each in waiting if self._is_urgent(each, now)]
         cold = [each for each in urgent if each.buffer.is_exhausted]
         interval = self._limits.poll_interval
@@ -448,12 +451,18 @@ class ClaimBroker:
             await self._search(cold, with_refresh=False)
         elif is_poll_due:
             self._was_cold = False
+            self._expire((each for each in self._sets.values() if not each.waiters), now)
             await self._search(waiting, with_refresh=True)
         elif urgent:
             await self._search(urgent, with_refresh=False)
         else:
             return next_poll - now
         return 0.0
+
+    def _expire(self, queue_sets: Iterable[QueueSet], now: float) -> bool:
+        """Let go of candidates that are too old; whether any are left."""
+        left = [queue_set.buffer.expire(now) for queue_set in queue_sets]
+        return any(left)
 
     def _is_urgent(self, queue_set: QueueSet, now: float) -> bool:
         """Whether to search at once instead of at the next poll."""
