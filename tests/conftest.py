@@ -62,9 +62,11 @@ async def prefix(elasticsearch):
     indices = await elasticsearch.indices.get(index=f"{prefix}*", expand_wildcards="all")
     for index in indices.body:
         await elasticsearch.indices.delete(index=index)
-    templates = await elasticsearch.indices.get_index_template(name=f"{prefix}*")
+    # Not by a pattern: where no template matches, that is an error.
+    templates = await elasticsearch.indices.get_index_template()
     for template in templates["index_templates"]:
-        await elasticsearch.indices.delete_index_template(name=template["name"])
+        if template["name"].startswith(prefix):
+            await elasticsearch.indices.delete_index_template(name=template["name"])
 
 
 @pytest.fixture
