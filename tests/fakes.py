@@ -19,6 +19,7 @@ from tasques.domain.errors import (
     CorruptDocumentError,
     TaskAlreadyExistsError,
     TaskNotFoundError,
+    TasquesError,
     VersionConflictError,
 )
 from tasques.domain.ports import ClaimSearch, Lane
@@ -178,6 +179,12 @@ class InMemoryTaskRepository:
             raise TaskAlreadyExistsError(task.queue, task.id)
         return _unless(failure, there or self.store(task))
 
+    async def create_all(self, tasks: Sequence[Task]) -> list[Task | TasquesError]:
+        return [await _outcome(self.create(task)) for task in tasks]
+
+    async def update_all(self, tasks: Sequence[Task], lane: Lane) -> list[Task | TasquesError]:
+        return [await _outcome(self.update(task, lane)) for task in tasks]
+
     async def get(self, queue: str, task_id: str) -> Task:
         failure = await self._begin(Operation.GET)
         task = self._tasks.get((queue, task_id))
@@ -248,3 +255,10 @@ def _unless(failure: _Failure | None, answer: Answer) -> Answer:
     if failure is not None:
         raise failure.error
     return answer
+
+
+async def _outcome(doing: Awaitable[Task]) -> Task | TasquesError:
+    try:
+        return await doing
+    except TasquesError as error:
+        return error

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Protocol
 
+from tasques.domain.errors import TasquesError
 from tasques.domain.task import Task, Version
 
 
@@ -111,6 +112,14 @@ class TaskRepository(Protocol):
         """
         ...
 
+    async def create_all(self, tasks: Sequence[Task]) -> Sequence[Task | TasquesError]:
+        """Store tasks that must not exist yet, each for itself.
+
+        Returns:
+            For each what `create` would return or raise.
+        """
+        ...
+
     async def get(self, queue: str, task_id: str) -> Task:
         """Read a task as of now, not as of the last refresh.
 
@@ -130,6 +139,14 @@ class TaskRepository(Protocol):
             VersionConflictError: another writer was first, or the task is gone; found out by a
                 read made for it. Read it again and judge anew.
             UnresolvedWriteError: it could not be found out whether the task was stored.
+        """
+        ...
+
+    async def update_all(self, tasks: Sequence[Task], lane: Lane) -> Sequence[Task | TasquesError]:
+        """Store tasks if the stored ones still have their versions, each for itself.
+
+        Returns:
+            For each what `update` would return or raise.
         """
         ...
 

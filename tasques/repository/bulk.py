@@ -8,13 +8,19 @@ and a busy one batches by itself.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
 import orjson
 
 from tasques.background_tasks import BackgroundTasks
-from tasques.domain.errors import OverloadedError, ShuttingDownError, StoreUnavailableError
+from tasques.domain.errors import (
+    OverloadedError,
+    ShuttingDownError,
+    StoreUnavailableError,
+    UnavailableError,
+)
 from tasques.domain.ports import Clock, Lane
 from tasques.domain.task import Version
 from tasques.repository.condition import Condition
@@ -84,22 +90,33 @@ class BulkWriter:
             UnavailableError: it was not executed.
             StoreRejectedError, TooLargeError: it was not executed and never will be.
         """
-        self._require_room(lane)
-        write = Write(
-            lane,
-            body,
-            self._clock.monotonic() + self._limits.deadline,
-            asyncio.get_running_loop().create_future(),
-        )
-        self._pending.add(write)
-        self._pending_bytes += len(body)
-        self._lanes.add(write)
-        self._wake()
+        write = self._accept(lane, body)
         try:
             return await write.answer
         finally:
-            self._pending.remove(write)
-            self._pending_bytes -= len(body)
+            self._release(write)
+
+    async def submit_all(self, lane: Lane, bodies: Sequence[bytes]) -> list[Version | Exception]:
+        """Have several operations executed; for each what `submit` would return or raise."""
+        writes: list[Write] = []
+        refusal: UnavailableError | None = None
+        for body in bodies:
+            try:
+                writes.append(self._accept(lane, body))
+            except UnavailableError as error:
+                refusal = error
+                break
+        try:
+            if writes:
+                await asyncio.wait([write.answer for write in writes])
+        finally:
+            for write in writes:
+                self._release(write)
+                write.answer.cancel()  # nothing, if it was answered
+        outcomes = [_outcome(write.answer) for write in writes]
+        if refusal is not None:
+            outcomes += [refusal] * (len(bodies) - len(writes))
+        return outcomes
 
     async def close(self, seconds: float) -> None:
         """Finish what was submitted, within that many seconds; what is left is not sent."""
@@ -113,6 +130,24 @@ class BulkWriter:
             for write in self._pending:
                 write.break_off(ShuttingDownError("The server is about to stop."))
             await self._tasks.drain(0)
+
+    def _accept(self, lane: Lane, body: bytes) -> Write:
+        self._require_room(lane)
+        write = Write(
+            lane,
+            body,
+            self._clock.monotonic() + self._limits.deadline,
+            asyncio.get_running_loop().create_future(),
+        )
+        self._pending.add(write)
+        self._pending_bytes += len(body)
+        self._lanes.add(write)
+        self._wake()
+        return write
+
+    def _release(self, write: Write) -> None:
+        self._pending.remove(write)
+        self._pending_bytes -= len(write.body)
 
     def _require_room(self, lane: Lane) -> None:
         if self._is_closing:
@@ -288,6 +323,13 @@ class BulkWriter:
         await self._clock.sleep(pause)
         self._holds -= 1
         self._wake()
+
+
+def _outcome(answer: asyncio.Future[Version]) -> Version | Exception:
+    try:
+        return answer.result()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the item's outcome
+        return error
 
 
 def _read_results(body: bytes, count: int) -> tuple[list[dict[str, Any]], bool] | None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from tasques.domain.instant import format_instant
+from tasques.domain.instant import to_milliseconds
 from tasques.domain.ports import ClaimSearch
+
+
+def until(instant: datetime) -> dict[str, Any]:
+    """The bounds of a range of dates that ends with an instant, which belongs to it.
+
+    As a number: a text without a fraction would be rounded up to the end of its second.
+    """
+    return {"lte": to_milliseconds(instant), "format": "epoch_millis"}
 
 
 def claimable(search: ClaimSearch) -> dict[str, Any]:
@@ -14,7 +23,7 @@ def claimable(search: ClaimSearch) -> dict[str, Any]:
     `due_at` and `claim_rank` exist only while a task is claimable. Sorting by one indexed number
     without counting hits lets Lucene skip whatever can not be among the first.
     """
-    filters: list[dict[str, Any]] = [{"range": {"due_at": {"lte": format_instant(search.due_at)}}}]
+    filters: list[dict[str, Any]] = [{"range": {"due_at": until(search.due_at)}}]
     if search.queues:
         filters.append({"terms": {"queue": search.queues}})
     if search.from_rank is not None:

@@ -8,7 +8,8 @@ write took place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from tasques.domain.errors import (
     StoreUnavailableError,
     TaskAlreadyExistsError,
     TaskNotFoundError,
+    TasquesError,
     UnavailableError,
     UnresolvedWriteError,
     VersionConflictError,
@@ -30,6 +32,8 @@ from tasques.repository.documents import document_id, from_document, to_document
 from tasques.repository.queries import claimable
 from tasques.repository.reads import DocumentReader, Found
 from tasques.repository.verdict import error_of
+
+_Resolve = Callable[[Task, str, Exception], Awaitable[Task]]
 
 _STALE_READ_PAUSE: Final = 0.05
 _STALE_READS: Final = 40
@@ -102,11 +106,13 @@ class ElasticsearchTaskRepository:
         body = self._operation("create", task, write_id)
         try:
             version = await self._writer.submit(Lane.CREATE, body)
-        except WriteConflictError:
-            return await self._resolve_create(task, write_id)
-        except OutcomeUnknownError as error:
-            raise UnresolvedWriteError(task.queue, task.id) from error
+        except (WriteConflictError, OutcomeUnknownError) as error:
+            return await self._resolve_create(task, write_id, error)
         return replace(task, version=version)
+
+    async def create_all(self, tasks: Sequence[Task]) -> list[Task | TasquesError]:
+        """Store tasks that must not exist yet. See the port."""
+        return await self._write_all("create", tasks, Lane.CREATE, self._resolve_create)
 
     async def get(self, queue: str, task_id: str) -> Task:
         """Read a task as of now. See the port."""
@@ -121,16 +127,20 @@ class ElasticsearchTaskRepository:
         body = self._operation("index", task, write_id)
         try:
             version = await self._writer.submit(lane, body)
-        except WriteConflictError:
-            return await self._resolve_update(task, write_id)
-        except OutcomeUnknownError as error:
-            raise UnresolvedWriteError(task.queue, task.id) from error
+        except (WriteConflictError, OutcomeUnknownError) as error:
+            return await self._resolve_update(task, write_id, error)
         return replace(task, version=version)
+
+    async def update_all(self, tasks: Sequence[Task], lane: Lane) -> list[Task | TasquesError]:
+        """Store tasks that nobody wrote since they were read. See the port."""
+        return await self._write_all("index", tasks, lane, self._resolve_update)
 
     async def search_claimable(
         self, searches: Sequence[ClaimSearch]
     ) -> Sequence[Sequence[Candidate]]:
         """Find claimable tasks for several questions at once. See the port."""
+        if not searches:
+            return []
         header = orjson.dumps({"index": self._alias}) + b"\n"
         body = b"".join(header + orjson.dumps(claimable(search)) + b"\n" for search in searches)
         answer = await self._ask("POST", _SEARCH_TARGET, body, content_type=NDJSON)
@@ -153,8 +163,36 @@ class ElasticsearchTaskRepository:
             target["if_primary_term"] = task.version.primary_term
         return orjson.dumps({action: target}) + b"\n" + to_document(task, write_id) + b"\n"
 
-    async def _resolve_create(self, task: Task, write_id: str) -> Task:
-        """Find out what a conflict on a create means."""
+    async def _write_all(
+        self, action: str, tasks: Sequence[Task], lane: Lane, resolve: _Resolve
+    ) -> list[Task | TasquesError]:
+        write_ids = [self._new_write_id() for _ in tasks]
+        bodies = [
+            self._operation(action, task, write_id)
+            for task, write_id in zip(tasks, write_ids, strict=True)
+        ]
+        outcomes = await self._writer.submit_all(lane, bodies)
+
+        async def settle(task: Task, write_id: str, outcome: Exception) -> Task | TasquesError:
+            try:
+                return await resolve(task, write_id, outcome)
+            except TasquesError as error:
+                return error
+
+        settled: dict[int, Task | TasquesError] = {}
+        unsettled = []
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, Version):
+                settled[number] = replace(tasks[number], version=outcome)
+            else:
+                unsettled.append((number, settle(tasks[number], write_ids[number], outcome)))
+        late = await asyncio.gather(*(settling for _, settling in unsettled))
+        settled |= zip((number for number, _ in unsettled), late, strict=True)
+        return [settled[number] for number in range(len(tasks))]
+
+    async def _resolve_create(self, task: Task, write_id: str, outcome: Exception) -> Task:
+        """Find out what a create that did not simply succeed means."""
+        _raise_if_final(task, outcome)
         # A read that shows nothing where a create conflicted is older than the conflict.
         found = await self._read_until(task, lambda found: found is not None)
         if found is None or found.source.get("incarnation") != task.incarnation:
@@ -164,8 +202,9 @@ class ElasticsearchTaskRepository:
         # Ours, and somebody has changed it since.
         return self._task(found, task.queue, task.id)
 
-    async def _resolve_update(self, task: Task, write_id: str) -> Task:
-        """Find out what a conflict on an update means."""
+    async def _resolve_update(self, task: Task, write_id: str, outcome: Exception) -> Task:
+        """Find out what an update that did not simply succeed means."""
+        _raise_if_final(task, outcome)
         # A read that shows the version that the write was conditional on is older than it.
         found = await self._read_until(
             task, lambda found: found is None or found.version != task.version
@@ -205,6 +244,14 @@ class ElasticsearchTaskRepository:
         if answer.status != 200:
             raise StoreUnavailableError(f"Elasticsearch refuses to search ({answer.status}).")
         return answer
+
+
+def _raise_if_final(task: Task, outcome: Exception) -> None:
+    """Raise what there is nothing to find out about: everything but a conflict."""
+    if isinstance(outcome, OutcomeUnknownError):
+        raise UnresolvedWriteError(task.queue, task.id) from outcome
+    if not isinstance(outcome, WriteConflictError):
+        raise outcome
 
 
 def _candidates(response: dict[str, Any]) -> list[Candidate]:

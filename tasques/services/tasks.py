@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 from typing import Final, Protocol
 
-from tasques.domain.errors import InvalidStateError, NotOwnedByWorkerError, VersionConflictError
+from tasques.domain.errors import (
+    InvalidStateError,
+    NotOwnedByWorkerError,
+    TasquesError,
+    VersionConflictError,
+)
 from tasques.domain.ports import Clock, Lane, TaskRepository
 from tasques.domain.retry import next_attempt_at
 from tasques.domain.task import JsonText, NewTask, Task, TaskState
@@ -15,6 +23,16 @@ from tasques.services.last_seen import LastSeen
 
 _FIRST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """How a worker ended an attempt at a task; `data` says more."""
+
+    queue: str
+    task_id: str
+    is_success: bool
+    data: JsonText | None
 
 
 class ClaimableTasks(Protocol):
@@ -67,6 +85,16 @@ class TaskService:
             self._claimable.offer(stored)
         return stored
 
+    async def create_all(self, new: Sequence[NewTask]) -> list[Task | TasquesError]:
+        """Enqueue several tasks, each for itself; for each what `create` returns or raises."""
+        now = self._clock.now()
+        tasks = [Task.enqueue(each, at=now, incarnation=self._new_incarnation()) for each in new]
+        outcomes = list(await self._tasks.create_all(tasks))
+        for outcome in outcomes:
+            if isinstance(outcome, Task) and outcome.is_due(now):
+                self._claimable.offer(outcome)
+        return outcomes
+
     async def get(self, queue: str, task_id: str) -> Task:
         """The task as it is now.
 
@@ -95,22 +123,59 @@ class TaskService:
         self, queue: str, task_id: str, *, worker_id: str, success: JsonText | None
     ) -> Task:
         """Finish a task for good. Raises as `report`."""
-
-        def move(task: Task, at: datetime) -> Task:
-            return task.complete(worker_id=worker_id, at=at, success=success)
-
-        return await self._change(queue, task_id, move)
+        finish = Finish(queue=queue, task_id=task_id, is_success=True, data=success)
+        return await self._change(queue, task_id, self._finishing(worker_id, finish))
 
     async def fail(
         self, queue: str, task_id: str, *, worker_id: str, failure: JsonText | None
     ) -> Task:
         """End an attempt; the task runs again later, or is dead. Raises as `report`."""
+        finish = Finish(queue=queue, task_id=task_id, is_success=False, data=failure)
+        return await self._change(queue, task_id, self._finishing(worker_id, finish))
 
+    async def finish_all(
+        self, finishes: Sequence[Finish], *, worker_id: str
+    ) -> list[Task | TasquesError]:
+        """End several attempts, each for itself; for each what `complete` or `fail` would.
+
+        Where this process remembers the task, all are written together; the others, and those
+        whose memory was out of date, go their usual way.
+        """
+        outcomes: list[Task | TasquesError | None] = [None] * len(finishes)
+        moved: dict[int, Task] = {}
+        now = self._clock.now()
+        for number, finish in enumerate(finishes):
+            task = self._last_seen.find(finish.queue, finish.task_id)
+            if task is not None:
+                with suppress(InvalidStateError, NotOwnedByWorkerError):
+                    moved[number] = self._finishing(worker_id, finish)(task, now)
+        written = await self._tasks.update_all(list(moved.values()), Lane.ACKNOWLEDGE)
+        for number, outcome in zip(moved, written, strict=True):
+            self._last_seen.forget(finishes[number].queue, finishes[number].task_id)
+            if not isinstance(outcome, VersionConflictError):
+                outcomes[number] = outcome
+        left = [number for number, outcome in enumerate(outcomes) if outcome is None]
+        late = await asyncio.gather(*(self._finish(finishes[n], worker_id) for n in left))
+        for number, outcome in zip(left, late, strict=True):
+            outcomes[number] = outcome
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _finish(self, finish: Finish, worker_id: str) -> Task | TasquesError:
+        try:
+            return await self._change(
+                finish.queue, finish.task_id, self._finishing(worker_id, finish)
+            )
+        except TasquesError as error:
+            return error
+
+    def _finishing(self, worker_id: str, finish: Finish) -> Callable[[Task, datetime], Task]:
         def move(task: Task, at: datetime) -> Task:
+            if finish.is_success:
+                return task.complete(worker_id=worker_id, at=at, success=finish.data)
             retry_at = next_attempt_at(at, task.retries, self._random)
-            return task.fail(worker_id=worker_id, at=at, failure=failure, retry_at=retry_at)
+            return task.fail(worker_id=worker_id, at=at, failure=finish.data, retry_at=retry_at)
 
-        return await self._change(queue, task_id, move)
+        return move
 
     async def unclaim(self, queue: str, task_id: str, *, worker_id: str) -> Task:
         """Give a task back unfinished; the attempt does not count. Raises as `report`.
