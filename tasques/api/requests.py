@@ -9,34 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from tasques.api.members import (
+    REFUSED,
+    Duration,
+    FreeForm,
+    Instant,
+    Int32,
+    Int64,
+    Kind,
+    QueueName,
+    QueueNames,
+    TaskId,
+    Timeout,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
-
-from tasques.api.bodies import to_json_text
 from tasques.domain import task as domain
-from tasques.domain.duration import parse_duration
 from tasques.domain.errors import InvalidRequestError
-from tasques.domain.instant import ZERO, parse_instant
-from tasques.domain.names import check_kind, check_queue, check_task_id
-from tasques.domain.task import JsonText
 
-MAX_QUEUES: Final = 1024
 MAX_CLAIM_AMOUNT: Final = 1000
 _MOST_PROBLEMS_SHOWN: Final = 20
-_REFUSED: Final = "refused"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,94 +49,6 @@ class RequestDefaults:
     block_for: timedelta = timedelta(seconds=3)
     max_block_for: timedelta = timedelta(seconds=25)
     max_body_size: int = 5 * 1024 * 1024
-
-
-# ------------------------------------------------------------------ types of members
-
-
-def _refused(*problems: str) -> PydanticCustomError:
-    """What a validator raises; each problem names its field."""
-    return PydanticCustomError(_REFUSED, "refused", {"problems": problems})
-
-
-def _named(check: Callable[[str, str], str]) -> AfterValidator:
-    def validate(name: str, member: ValidationInfo) -> str:
-        try:
-            return check(name, str(member.field_name))
-        except InvalidRequestError as error:
-            raise _refused(*error.problems) from error
-
-    return AfterValidator(validate)
-
-
-def _text_of(parse: Callable[[str], T], what: str) -> PlainValidator:
-    def validate(text: Any, member: ValidationInfo) -> T:
-        if not isinstance(text, str):
-            raise _refused(f"{member.field_name}: must be {what}")
-        try:
-            return parse(text)
-        except InvalidRequestError as error:
-            problems = (f"{member.field_name}: {problem}" for problem in error.problems)
-            raise _refused(*problems) from error
-
-    return PlainValidator(validate)
-
-
-def _free_form(value: Any, member: ValidationInfo) -> JsonText:
-    if not isinstance(value, dict):
-        raise _refused(f"{member.field_name}: must be a JSON object")
-    try:
-        return to_json_text(value)
-    except ValueError as error:
-        raise _refused(f"{member.field_name}: {error}") from error
-
-
-def _lasting(duration: timedelta, member: ValidationInfo) -> timedelta:
-    if duration <= timedelta(0):
-        raise _refused(f"{member.field_name}: must be longer than zero")
-    return duration
-
-
-def _distinct_queues(names: list[str], member: ValidationInfo) -> list[str]:
-    distinct = list(dict.fromkeys(names))
-    if len(distinct) > MAX_QUEUES:
-        raise _refused(f"{member.field_name}: must not have more than {MAX_QUEUES} queues")
-    problems: list[str] = []
-    for name in distinct:
-        try:
-            check_queue(name, f"{member.field_name}[{names.index(name)}]")
-        except InvalidRequestError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise _refused(*problems)
-    return distinct
-
-
-def _instant_or_zero(text: str) -> datetime | None:
-    """Read an instant; the zero one is what Go clients send for 'not set'."""
-    instant = parse_instant(text)
-    return None if instant == ZERO and text.endswith("Z") else instant
-
-
-_DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h30m"]})
-Duration = Annotated[
-    timedelta, _text_of(parse_duration, "a duration in text, such as '30s'"), _DURATION_SCHEMA
-]
-Instant = Annotated[
-    datetime | None,
-    _text_of(_instant_or_zero, "an RFC 3339 instant in text"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-FreeForm = Annotated[
-    JsonText,
-    PlainValidator(_free_form),
-    WithJsonSchema({"type": "object", "additionalProperties": True}),
-]
-Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
-Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
-QueueName = Annotated[str, _named(check_queue)]
-
-# ------------------------------------------------------------------ bodies
 
 
 class RequestBody(BaseModel):
@@ -167,7 +74,7 @@ class NewTask(RequestBody):
     """A task to enqueue."""
 
     id: Annotated[
-        Annotated[str, _named(check_task_id)] | None,
+        TaskId | None,
         Field(
             description="Unique in the queue, up to 360 bytes; made by the server when absent. "
             "Sending one makes a repeated request safe: the repetition is answered with 409."
@@ -185,8 +92,7 @@ class NewTask(RequestBody):
         Field(description="How often it is tried again after a failure; a setting when absent."),
     ] = None
     kind: Annotated[
-        str,
-        _named(check_kind),
+        Kind,
         Field(description="What is to be done; workers choose by it. Up to 512 bytes."),
     ]
     priority: Annotated[
@@ -194,7 +100,7 @@ class NewTask(RequestBody):
         Field(description="Tasks of a higher priority are claimed first; 0 when absent."),
     ] = None
     processing_timeout: Annotated[
-        Annotated[Duration, AfterValidator(_lasting)] | None,
+        Timeout | None,
         Field(
             description="How long a worker may be silent before the task fails for it: Go's text "
             "form of durations. A setting when absent."
@@ -232,8 +138,7 @@ class Claim(RequestBody):
     """A wish for tasks."""
 
     queues: Annotated[
-        list[str],
-        AfterValidator(_distinct_queues),
+        QueueNames,
         Field(description="From which queues, up to 1,024; an empty list means all of them."),
     ]
     amount: Annotated[
@@ -281,9 +186,6 @@ class Failure(RequestBody):
     data: Annotated[FreeForm | None, Field(description="What went wrong.")] = None
 
 
-# ------------------------------------------------------------------ what is wrong
-
-
 def _problems(error: ValidationError) -> list[str]:
     problems = [
         problem
@@ -296,7 +198,7 @@ def _problems(error: ValidationError) -> list[str]:
 
 
 def _problems_of(fault: ErrorDetails) -> Iterator[str]:
-    if fault["type"] == _REFUSED:
+    if fault["type"] == REFUSED:
         yield from fault["ctx"]["problems"]
         return
     first, *rest = fault["loc"]
