@@ -59,6 +59,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._elapsed
 
+    def boottime(self) -> float:
+        return self._elapsed
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

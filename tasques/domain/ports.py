@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from tasques.domain.errors import TasquesError
+from tasques.domain.lease import Lease
 from tasques.domain.task import Task, Version
 
 
@@ -24,6 +25,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
+        ...
+
+    def boottime(self) -> float:
+        """Seconds on a clock that never goes back, and runs on while the host sleeps."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -187,5 +192,45 @@ class PresenceRepository(Protocol):
 
         Raises:
             UnavailableError: it could not be done in time.
+        """
+        ...
+
+
+class LeaderLock(Protocol):
+    """Where the servers agree on who leads.
+
+    Every method raises `UnavailableError` (one of its kinds) when it can not be done in time, and
+    `StoreRejectedError` when it never will be.
+    """
+
+    async def read(self) -> Lease | None:
+        """The lease as it is now; None if nobody ever led.
+
+        It may be older than the latest write while a copy has fallen behind unnoticed; a write
+        that rests on it will find out.
+        """
+        ...
+
+    async def write(self, lease: Lease) -> Lease | None:
+        """Store a lease if the stored one still has `lease.version`; without one, if there is none.
+
+        Never trust a write before this has returned it: one that is not answered may take place
+        at any later time, as long as the version is the same.
+
+        Returns:
+            What is stored now: `lease` with its version if this very write took place, otherwise
+            what was there instead, which may be an earlier write of the same leader.
+        """
+        ...
+
+
+class StoreClock(Protocol):
+    """The clock of the store, which is the same for all servers."""
+
+    async def now(self) -> datetime | None:
+        """What it shows; None if this server may not know.
+
+        Raises:
+            UnavailableError: it could not be found out in time.
         """
         ...
