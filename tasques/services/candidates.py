@@ -52,7 +52,10 @@ class GoneVersions:
     def holds(self, key: TaskKey, version: Version) -> bool:
         """Whether this version is known to be taken."""
         gone = self._versions.get(key)
-        return gone is not None and version.seq_no <= gone.seq_no
+        if gone is None:
+            return False
+        # A new primary may use sequence numbers again that its predecessor had not shared.
+        return (version.primary_term, version.seq_no) <= (gone.primary_term, gone.seq_no)
 
 
 @dataclass(frozen=True, slots=True)
