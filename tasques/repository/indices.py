@@ -42,6 +42,16 @@ class IndexNames:
         """The index that `setup` makes for signs of life."""
         return f"{self.prefix}-processes-v1"
 
+    @property
+    def leader_alias(self) -> str:
+        """Through which the leader's lease is read and written."""
+        return f"{self.prefix}-leader"
+
+    @property
+    def leader_index(self) -> str:
+        """The index that `setup` makes for the leader's lease."""
+        return f"{self.prefix}-leader-v1"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSpec:
@@ -89,6 +99,13 @@ def specs(names: IndexNames) -> tuple[IndexSpec, ...]:
             patterns=(names.processes_index,),
             version=mappings.PROCESSES_VERSION,
             fields=mappings.PROCESSES,
+        ),
+        IndexSpec(
+            alias=names.leader_alias,
+            index=names.leader_index,
+            patterns=(names.leader_index,),
+            version=mappings.LEADER_VERSION,
+            fields=mappings.LEADER,
         ),
     )
 

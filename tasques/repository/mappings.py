@@ -63,6 +63,22 @@ PROCESSES_VERSION: Final = 1
 
 PROCESSES: Final[Fields] = MappingProxyType({"process_id": _KEYWORD})
 
+LEADER_VERSION: Final = 1
+
+LEADER: Final[Fields] = MappingProxyType(
+    {
+        "at": _DATE,
+        "host": _KEYWORD,
+        "is_resigned": {"type": "boolean"},
+        "leader_id": _KEYWORD,
+        "leader_lock_lease": _LONG,
+        "pid": _LONG,
+        "since": _DATE,
+        "term": _LONG,
+        "write": _LONG,
+    }
+)
+
 
 def mapping(fields: Fields, meta: Mapping[str, object]) -> dict[str, Any]:
     """The whole mapping of an index with these fields and no others."""
