@@ -297,7 +297,8 @@ class ClaimBroker:
             waiter.answer.set_exception(waiter.error)
         elif waiter.has_looked and (waiter.is_time_over or waiter.looks_once):
             if queue_set.failure is not None and not self._is_closing:
-                waiter.answer.set_exception(queue_set.failure)
+                # One of its own: an error that many raise collects the traces of all of them.
+                waiter.answer.set_exception(StoreUnavailableError(str(queue_set.failure)))
             else:
                 waiter.answer.set_result([])
 
