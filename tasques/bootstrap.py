@@ -22,6 +22,7 @@ from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.client import ClientOptions, build_client
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
+from tasques.repository.lifecycle import LifecyclePolicy, RolloverConditions, default_policy
 from tasques.repository.presence import ElasticsearchPresenceRepository
 from tasques.repository.reads import DocumentReader
 from tasques.repository.setup import check, setup
@@ -94,14 +95,34 @@ async def application(settings: ServerSettings) -> AsyncIterator[Application]:
 async def run_setup(settings: ServerSettings) -> SetupReport:
     """Make, repair or upgrade what Tasques needs in Elasticsearch. Raises as `setup`."""
     store = settings.elasticsearch
+    names = IndexNames(store.index_prefix)
     async with build_client(client_options(settings)) as client:
         return await setup(
             client,
-            names=IndexNames(store.index_prefix),
+            names=names,
             shards=store.shards,
             replicas=store.replicas,
             refresh_interval=store.refresh_interval,
+            archive_policy=_archive_policy(settings, names),
         )
+
+
+def _archive_policy(settings: ServerSettings, names: IndexNames) -> LifecyclePolicy | None:
+    lifecycle = settings.lifecycle_setup.archived_tasks
+    if not lifecycle.enabled:
+        return None
+    if (custom := lifecycle.custom_policy) is not None:
+        return LifecyclePolicy(custom.name, custom.policy)
+    return default_policy(names, _rollover_conditions(settings))
+
+
+def _rollover_conditions(settings: ServerSettings) -> RolloverConditions:
+    rollover = settings.lifecycle_setup.archived_tasks.rollover
+    return RolloverConditions(
+        max_age=rollover.max_age,
+        max_primary_shard_size=rollover.max_primary_shard_size,
+        max_docs=rollover.max_docs,
+    )
 
 
 def client_options(settings: ServerSettings) -> ClientOptions:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
 from elasticsearch import AsyncElasticsearch
 
 from tasques.repository import mappings
-from tasques.repository.setup_errors import SetupError, explained
+from tasques.repository.setup_errors import explained
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OWNER: Final = "tasques"
+_LOWEST_PRIORITY: Final = 500  # above the templates that Elasticsearch brings: up to 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,16 @@ class IndexNames:
         return f"{self.prefix}-processes-v1"
 
     @property
+    def archive_alias(self) -> str:
+        """Through which finished tasks are archived and searched."""
+        return f"{self.prefix}-archive"
+
+    @property
+    def archive_index(self) -> str:
+        """The first index that `setup` makes for the archive; roll-overs count up."""
+        return f"{self.prefix}-archive-000001"
+
+    @property
     def leader_alias(self) -> str:
         """Through which the leader's lease is read and written."""
         return f"{self.prefix}-leader"
@@ -63,6 +74,8 @@ class IndexSpec:
         patterns: names of indices for which the template holds.
         version: of mapping and template.
         fields: the mapping's `properties`.
+        rolls_over: whether the alias goes on in new indices, and is read over all of them.
+        settings: of its indices, besides those that the operator decides.
     """
 
     alias: str
@@ -70,6 +83,8 @@ class IndexSpec:
     patterns: tuple[str, ...]
     version: int
     fields: mappings.Fields
+    rolls_over: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def meta(self) -> dict[str, object]:
@@ -77,13 +92,37 @@ class IndexSpec:
         return {"managed_by": _OWNER, "version": self.version}
 
     @property
+    def priority(self) -> int:
+        """Of the template.
+
+        Of two prefixes one may begin with the other, and templates that overlap must differ in
+        rank: the longer name is the more specific one.
+        """
+        return _LOWEST_PRIORITY + len(self.alias)
+
+    def generation(self, name: str) -> int | None:
+        """Which one in the row of roll-overs an index of that name is; None: it is in none."""
+        number = name.removeprefix(f"{self.alias}-")
+        is_one = self.rolls_over and number != name and number.isascii() and number.isdecimal()
+        return int(number) if is_one else None
+
+    def is_made_for(self, name: str) -> bool:
+        """Whether an index of that name can only be for this alias."""
+        return name == self.index or self.generation(name) is not None
+
+    @property
     def mapping(self) -> dict[str, Any]:
         """The mapping of a new index."""
         return mappings.mapping(self.fields, self.meta)
 
 
-def specs(names: IndexNames) -> tuple[IndexSpec, ...]:
-    """Everything that `setup` makes, in that order."""
+def specs(names: IndexNames, *, archive_policy: str | None = None) -> tuple[IndexSpec, ...]:
+    """Everything that `setup` makes, in that order.
+
+    Args:
+        names: of what is made.
+        archive_policy: the lifecycle policy of the archive, or None.
+    """
     return (
         IndexSpec(
             alias=names.tasks_alias,
@@ -107,6 +146,22 @@ def specs(names: IndexNames) -> tuple[IndexSpec, ...]:
             version=mappings.LEADER_VERSION,
             fields=mappings.LEADER,
         ),
+        _archive(names, archive_policy),
+    )
+
+
+def _archive(names: IndexNames, policy: str | None) -> IndexSpec:
+    settings = {}
+    if policy is not None:
+        settings = {"lifecycle.name": policy, "lifecycle.rollover_alias": names.archive_alias}
+    return IndexSpec(
+        alias=names.archive_alias,
+        index=names.archive_index,
+        patterns=(f"{names.archive_alias}-*",),
+        version=mappings.TASKS_VERSION,
+        fields=mappings.TASKS,
+        rolls_over=True,
+        settings=settings,
     )
 
 
@@ -127,7 +182,7 @@ class IndexSettings:
 
     @property
     def dynamic(self) -> dict[str, str]:
-        """The settings that an existing index takes, as Elasticsearch shows them."""
+        """The settings that an existing index takes, as Elasticsearch shows them flat."""
         return {
             "number_of_replicas": str(self.replicas),
             "refresh_interval": f"{self.refresh_interval // _MILLISECOND}ms",
@@ -135,13 +190,13 @@ class IndexSettings:
 
     @property
     def all(self) -> dict[str, str]:
-        """The settings of a new index, as Elasticsearch shows them."""
+        """The settings of a new index, as Elasticsearch shows them flat."""
         return {"number_of_shards": str(self.shards), **self.dynamic}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredIndex:
-    """A concrete index as Elasticsearch describes it."""
+    """A concrete index as Elasticsearch describes it; settings are flat, without `index.`."""
 
     name: str
     aliases: Mapping[str, Mapping[str, Any]]
@@ -196,53 +251,20 @@ def managed_version(meta: object) -> int:
 async def find(client: AsyncElasticsearch, spec: IndexSpec) -> dict[str, StoredIndex]:
     """The indices that have the alias or one of the names of a spec."""
     privilege = f"privilege view_index_metadata on {spec.alias}*"
+    index = spec.patterns[0] if spec.rolls_over else spec.index
     with explained(f"look for the index {spec.alias}", privilege=privilege):
         answer = await client.indices.get(
-            index=[spec.alias, spec.index], ignore_unavailable=True, expand_wildcards="all"
+            index=[spec.alias, index],
+            ignore_unavailable=True,
+            expand_wildcards="all",
+            flat_settings=True,
         )
     return {
-        name: StoredIndex(
-            name, found["aliases"], found["mappings"], found["settings"].get("index", {})
-        )
+        name: StoredIndex(name, found["aliases"], found["mappings"], _flat(found["settings"]))
         for name, found in answer.body.items()
+        if spec.alias in (name, *found["aliases"]) or spec.is_made_for(name)
     }
 
 
-def holders(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> list[StoredIndex]:
-    """The indices that have the alias."""
-    return [index for index in found.values() if spec.alias in index.aliases]
-
-
-def choose(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> StoredIndex | None:
-    """Which index the alias should point to; none means that it has to be made.
-
-    An index of ours that has the alias keeps it, whatever it is called: somebody may have copied
-    the documents into it, or a newer Tasques may have made it.
-
-    Raises:
-        SetupError: the alias can not exist.
-    """
-    if spec.alias in found:
-        raise SetupError(
-            f"There is an index named {spec.alias}, but that name has to be an alias. Copy what "
-            "is worth keeping to an index of another name, delete it, and run the set-up again."
-        )
-    ours = [i for i in holders(spec, found) if i.version or i.name == spec.index]
-    if ours:
-        return max(ours, key=lambda index: (index.version, index.name == spec.index))
-    return found.get(spec.index)
-
-
-def alias_problem(
-    spec: IndexSpec, found: Mapping[str, StoredIndex], current: StoredIndex
-) -> str | None:
-    """What is wrong with the alias, as a sentence, given where it should point to."""
-    holding = [index.name for index in holders(spec, found)]
-    if not holding:
-        return f"The alias {spec.alias} is missing."
-    if holding != [current.name]:
-        names = " and ".join(sorted(holding))
-        return f"The alias {spec.alias} points to {names} instead of {current.name} alone."
-    if dict(current.aliases[spec.alias]) != {"is_write_index": True}:
-        return f"The alias {spec.alias} is not a plain write alias of {current.name}."
-    return None
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("index."): value for name, value in settings.items()}

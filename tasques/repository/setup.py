@@ -1,4 +1,4 @@
-"""Preparing Elasticsearch: index templates, indices, aliases, mappings and settings.
+"""Preparing Elasticsearch: policies, index templates, indices, aliases, mappings and settings.
 
 A set-up that was killed anywhere, was run by an older version, or runs twice at once ends in the
 same state. What a newer version made is left alone. Nothing is ever deleted.
@@ -9,27 +9,30 @@ where Elasticsearch can not do what is wanted, it stops and says what an operato
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
 from elasticsearch import AsyncElasticsearch
 
+from tasques.repository.aliases import alias_problem, choose
 from tasques.repository.features import probe
 from tasques.repository.indices import (
     IndexNames,
     IndexSettings,
     IndexSpec,
     StoredIndex,
-    alias_problem,
-    choose,
     find,
     specs,
 )
+from tasques.repository.lifecycle import LifecyclePolicy
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
 from tasques.repository.setup_steps import SetupSteps
 from tasques.repository.templates import find_template, template_version
+
+log = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 60.0  # seconds; a busy master takes up to 30 before it gives up by itself
 
@@ -41,6 +44,7 @@ async def setup(
     shards: int,
     replicas: int,
     refresh_interval: timedelta,
+    archive_policy: LifecyclePolicy | None = None,
 ) -> SetupReport:
     """Make, repair or upgrade everything that Tasques needs in Elasticsearch.
 
@@ -50,18 +54,25 @@ async def setup(
         shards: primary shards of a new index.
         replicas: copies of each shard; an existing index is changed to it.
         refresh_interval: how old searches may be; an existing index is changed to it.
+        archive_policy: what Elasticsearch does with the archive's indices as they age, where it
+            can; None leaves them to the server.
 
     Raises:
         SetupError: Elasticsearch refuses something, is too old, or an operator has to decide.
         StoreUnavailableError: Elasticsearch does not answer.
     """
     patient = client.options(request_timeout=_TIMEOUT)
-    await probe(patient)
+    features = await probe(patient)
     steps = SetupSteps(
         patient,
         IndexSettings(shards=shards, replicas=replicas, refresh_interval=refresh_interval),
     )
-    for spec in specs(names):
+    if archive_policy is not None and not features.has_lifecycle:
+        log.info("Elasticsearch has no lifecycle management: the server rolls the archive over")
+        archive_policy = None
+    if archive_policy is not None:
+        await steps.install(archive_policy)
+    for spec in specs(names, archive_policy=archive_policy.name if archive_policy else None):
         await steps.prepare(spec)
     return steps.report
 

@@ -7,16 +7,10 @@ from collections.abc import Mapping
 
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from tasques.repository import mappings
-from tasques.repository.indices import (
-    IndexSettings,
-    IndexSpec,
-    StoredIndex,
-    alias_problem,
-    choose,
-    find,
-    holders,
-)
+from tasques.repository import lifecycle, mappings
+from tasques.repository.aliases import alias_actions, alias_problem, choose, displaced, holders
+from tasques.repository.indices import IndexSettings, IndexSpec, StoredIndex, find
+from tasques.repository.lifecycle import LifecyclePolicy
 from tasques.repository.setup_errors import SetupError, error_type, explained
 from tasques.repository.setup_report import SetupReport
 from tasques.repository.templates import (
@@ -41,6 +35,18 @@ class SetupSteps:
         self._client = client
         self._settings = settings
 
+    async def install(self, policy: LifecyclePolicy) -> None:
+        """Have a lifecycle policy in Elasticsearch. Raises as `prepare`."""
+        label = f"lifecycle policy {policy.name}"
+        before = await lifecycle.stored_version(self._client, policy.name)
+        await lifecycle.put(self._client, policy)
+        if before is None:
+            self.report.created.append(label)
+        elif before == await lifecycle.stored_version(self._client, policy.name):
+            self.report.unchanged.append(label)
+        else:
+            self.report.upgraded.append(label)
+
     async def prepare(self, spec: IndexSpec) -> None:
         """Do everything for one alias.
 
@@ -52,7 +58,7 @@ class SetupSteps:
         found, current = await self._index(spec)
         await self._mapping(spec, current)
         await self._alias(spec, found, current)
-        await self._dynamic_settings(current)
+        await self._dynamic_settings(spec, current)
 
     # ------------------------------------------------------------------------ template
 
@@ -74,7 +80,7 @@ class SetupSteps:
         found = await find(self._client, spec)
         current = choose(spec, found)
         if current is None:
-            for index in holders(spec, found):
+            for index in [] if spec.rolls_over else holders(spec, found):
                 await self._require_empty(spec, index)
             await self._create(spec)
             found = await find(self._client, spec)
@@ -95,7 +101,7 @@ class SetupSteps:
                 # In full and not by the template: another template may outrank ours.
                 await self._client.indices.create(
                     index=spec.index,
-                    settings={"index": self._settings.all},
+                    settings={"index": {**self._settings.all, **spec.settings}},
                     mappings=spec.mapping,
                 )
             except ApiError as error:
@@ -154,21 +160,17 @@ class SetupSteps:
         if alias_problem(spec, found, current) is None:
             self.report.unchanged.append(label)
             return
-        others = [index for index in holders(spec, found) if index.name != current.name]
-        for index in others:
+        for index in displaced(spec, found, current):
             await self._require_empty(spec, index)
-        removals = [{"remove": {"index": index.name, "alias": spec.alias}} for index in others]
-        addition = {"index": current.name, "alias": spec.alias, "is_write_index": True}
         privilege = f"privilege manage on {spec.alias} and the indices that have that alias"
         with explained(f"point the alias {spec.alias} to {current.name}", privilege=privilege):
-            # One change of the cluster's state: the alias is never on none or on two.
-            await self._client.indices.update_aliases(actions=[*removals, {"add": addition}])
-        is_new = f"index {current.name}" in self.report.created and not others
+            await self._client.indices.update_aliases(actions=alias_actions(spec, found, current))
+        is_new = f"index {current.name}" in self.report.created and not holders(spec, found)
         (self.report.created if is_new else self.report.repaired).append(label)
 
     # ------------------------------------------------------------------------ settings
 
-    async def _dynamic_settings(self, current: StoredIndex) -> None:
+    async def _dynamic_settings(self, spec: IndexSpec, current: StoredIndex) -> None:
         shards = current.settings.get("number_of_shards")
         if shards != str(self._settings.shards):
             self.report.warn(
@@ -176,7 +178,7 @@ class SetupSteps:
                 f"settings say {self._settings.shards}: only a new index can have another one."
             )
         label = f"settings of {current.name}"
-        changes = current.changes_to(self._settings.dynamic)
+        changes = current.changes_to({**self._settings.dynamic, **spec.settings})
         if not changes:
             self.report.unchanged.append(label)
             return

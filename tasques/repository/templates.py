@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from elasticsearch import AsyncElasticsearch, NotFoundError
 
 from tasques.repository import mappings
 from tasques.repository.indices import IndexSettings, IndexSpec, managed_version
 from tasques.repository.setup_errors import explained
-
-_PRIORITY: Final = 500  # above those that Elasticsearch brings along, which go up to 200
 
 
 async def find_template(client: AsyncElasticsearch, spec: IndexSpec) -> Mapping[str, Any] | None:
@@ -22,7 +20,7 @@ async def find_template(client: AsyncElasticsearch, spec: IndexSpec) -> Mapping[
     """
     with explained(f"read the index template {spec.alias}", privilege="cluster privilege monitor"):
         try:
-            answer = await client.indices.get_index_template(name=spec.alias)
+            answer = await client.indices.get_index_template(name=spec.alias, flat_settings=True)
         except NotFoundError:
             return None
     template: Mapping[str, Any] = answer["index_templates"][0]["index_template"]
@@ -40,9 +38,9 @@ def is_as_wanted(stored: Mapping[str, Any], spec: IndexSpec, settings: IndexSett
     gap = mappings.difference(template.get("mappings", {}).get("properties", {}), spec.fields)
     return (
         template_version(stored) == spec.version
-        and template.get("settings", {}).get("index") == settings.all
+        and template.get("settings") == _settings(spec, settings)
         and tuple(stored.get("index_patterns", ())) == spec.patterns
-        and stored.get("priority") == _PRIORITY
+        and stored.get("priority") == spec.priority
         and not gap.missing
         and not gap.conflicts
     )
@@ -61,8 +59,13 @@ async def put_template(
         await client.indices.put_index_template(
             name=spec.alias,
             index_patterns=list(spec.patterns),
-            priority=_PRIORITY,
+            priority=spec.priority,
             version=spec.version,
             meta=spec.meta,
-            template={"settings": {"index": settings.all}, "mappings": spec.mapping},
+            template={"settings": _settings(spec, settings), "mappings": spec.mapping},
         )
+
+
+def _settings(spec: IndexSpec, settings: IndexSettings) -> dict[str, str]:
+    wanted = {**settings.all, **spec.settings}
+    return {f"index.{name}": value for name, value in wanted.items()}

@@ -589,7 +589,7 @@ async def test_a_template_of_the_same_rank_is_an_error_that_names_it(client, nam
     """Elasticsearch refuses ours then, and its reason is passed on."""
     rival = f"{names.prefix}-rival"
     await client.indices.put_index_template(
-        name=rival, index_patterns=[f"{names.prefix}-*"], priority=500
+        name=rival, index_patterns=[f"{names.prefix}-*"], priority=specs(names)[0].priority
     )
 
     with pytest.raises(SetupError, match=f"write the index template.*{rival}"):
