@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from tasques.api.access_log import AccessLog
 from tasques.api.auth import BasicAuth
+from tasques.api.batches import BatchHandlers, batch_routes
 from tasques.api.compression import GzipOnDemand
 from tasques.api.document import api_document
 from tasques.api.documentation import documentation_routes
@@ -51,6 +52,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.router.routes.extend(task_routes(TaskHandlers(tasks, claims, defaults, clock), auth))
+    app.router.routes.extend(batch_routes(BatchHandlers(tasks, defaults, clock), auth))
     app.include_router(health_routes(readiness))
     app.router.routes.extend(
         documentation_routes(lambda: api_document(app.routes, version("tasques")))

@@ -58,10 +58,14 @@ async def _read_rest(message: Message, receive: Receive, limit: int) -> bytes:
         message = await receive()
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, *, levels_above: int = 0) -> dict[str, Any]:
     """The JSON object that the body is; `null` counts as an empty one.
 
     Integers are exact whatever their size, and of two members of one name the last one wins.
+
+    Args:
+        body: as it was sent.
+        levels_above: how many levels of nesting the members have because of what they hold.
 
     Raises:
         InvalidRequestError: it is none, or nested too deeply.
@@ -79,7 +83,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_depth(value)
+        _check_depth(value, MAX_DEPTH + levels_above)
     return value
 
 
@@ -108,11 +112,9 @@ def _too_deep(members: Iterable[str]) -> InvalidRequestError:
     )
 
 
-def _check_depth(members: dict[str, Any]) -> None:
+def _check_depth(members: dict[str, Any], limit: int) -> None:
     deep = [
-        _shown(name)
-        for name, value in members.items()
-        if sum(1 for _ in _levels(value)) > MAX_DEPTH
+        _shown(name) for name, value in members.items() if sum(1 for _ in _levels(value)) > limit
     ]
     if deep:
         raise _too_deep(deep)

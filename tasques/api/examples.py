@@ -69,6 +69,38 @@ FAILED_TASK: Final = _moved(
 )
 FAILED_TASK["run_at"] = "2026-03-01T12:01:57Z"
 
+NEW_TASK_BATCH: Final[Example] = {"tasks": [NEW_TASK, {"id": "9f2c5a", **NEW_TASK}]}
+TASK_RESULT_BATCH: Final[Example] = {
+    "results": [
+        {"queue": "mail", "id": QUEUED_TASK["id"], "outcome": "done", **SUCCESS},
+        {"queue": "mail", "id": "unknown", "outcome": "failed", **FAILURE},
+    ]
+}
+CREATED_BATCH: Final[Example] = {
+    "items": [
+        {"status": 201, "task": QUEUED_TASK},
+        {
+            "status": 409,
+            "error": {
+                "message": "There is a task '9f2c5a' in queue 'mail' already.",
+                "code": "task_already_exists",
+            },
+        },
+    ]
+}
+FINISHED_BATCH: Final[Example] = {
+    "items": [
+        {"status": 200, "task": DONE_TASK},
+        {
+            "status": 404,
+            "error": {
+                "message": "There is no task 'unknown' in queue 'mail'.",
+                "code": "task_not_found",
+            },
+        },
+    ]
+}
+
 ERRORS: Final[dict[int, tuple[str, Example]]] = {
     400: (
         "The request can not succeed as it is.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -29,8 +29,12 @@ from tasques.api.members import (
 )
 from tasques.domain import task as domain
 from tasques.domain.errors import InvalidRequestError
+from tasques.services.tasks import Finish
+
+Item = TypeVar("Item", bound="RequestBody")
 
 MAX_CLAIM_AMOUNT: Final = 1000
+MAX_BATCH: Final = 1000
 _MOST_PROBLEMS_SHOWN: Final = 20
 
 
@@ -184,6 +188,67 @@ class Failure(RequestBody):
     """How an attempt failed."""
 
     data: Annotated[FreeForm | None, Field(description="What went wrong.")] = None
+
+
+class NewTaskBatch(RequestBody):
+    """Tasks to enqueue, each for itself."""
+
+    tasks: Annotated[
+        list[NewTask], Field(max_length=MAX_BATCH, description="Up to 1,000, in any queues.")
+    ]
+
+
+class TaskResult(RequestBody):
+    """How an attempt at a claimed task ended."""
+
+    queue: QueueName
+    id: TaskId
+    outcome: Annotated[
+        Literal["done", "failed"],
+        Field(description="`failed` is tried again later, unless no attempt is left."),
+    ]
+    data: Annotated[FreeForm | None, Field(description="What came out, or what went wrong.")] = None
+
+    def to_domain(self) -> Finish:
+        """What the service takes."""
+        return Finish(
+            queue=self.queue, task_id=self.id, is_success=self.outcome == "done", data=self.data
+        )
+
+
+class TaskResultBatch(RequestBody):
+    """Results of tasks that one worker holds, each for itself."""
+
+    results: Annotated[
+        list[TaskResult], Field(max_length=MAX_BATCH, description="Up to 1,000, of any queues.")
+    ]
+
+
+def read_items(
+    members: dict[str, Any], name: str, kind: type[Item]
+) -> list[Item | InvalidRequestError]:
+    """Take the items of a batch, each for itself: a bad one does not spoil the others.
+
+    Raises:
+        InvalidRequestError: there is no list of that name, or it is too long.
+    """
+    items = members.get(name)
+    if items is None:
+        raise InvalidRequestError(f"{name}: is required")
+    if not isinstance(items, list):
+        raise InvalidRequestError(f"{name}: must be a list")
+    if len(items) > MAX_BATCH:
+        raise InvalidRequestError(f"{name}: must not have more than {MAX_BATCH} items")
+    return [_read_item(item, kind) for item in items]
+
+
+def _read_item(item: Any, kind: type[Item]) -> Item | InvalidRequestError:
+    if not isinstance(item, dict):
+        return InvalidRequestError("The item must be a JSON object.")
+    try:
+        return kind.read(item)
+    except InvalidRequestError as error:
+        return error
 
 
 def _problems(error: ValidationError) -> list[str]:

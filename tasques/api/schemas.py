@@ -89,6 +89,20 @@ class Error(BaseModel):
     code: Annotated[str, Field(description="For programs: these words do not change.")]
 
 
+class BatchItem(BaseModel):
+    """What became of one item: `task` if all went well, else `error`."""
+
+    status: Annotated[Int32, Field(description="What a request for this item alone would get.")]
+    task: Task | None = None
+    error: Error | None = None
+
+
+class Batch(BaseModel):
+    """What became of the items, in their order."""
+
+    items: list[BatchItem]
+
+
 class Health(BaseModel):
     """That all is well."""
 

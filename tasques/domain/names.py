@@ -20,9 +20,15 @@ _FORBIDDEN_IN_QUEUE: Final = frozenset('\\/*?"<>| ,#:%')
 _FORBIDDEN_STARTS: Final = frozenset("_-+")
 
 
-@lru_cache(maxsize=4096)
 def queue_problems(name: str) -> tuple[str, ...]:
     """What is wrong with a queue name, each as the end of a sentence; empty if nothing is."""
+    if len(name) > MAX_QUEUE_BYTES:  # hostile names must not fill the memory of short ones
+        return _queue_problems.__wrapped__(name)
+    return _queue_problems(name)
+
+
+@lru_cache(maxsize=4096)
+def _queue_problems(name: str) -> tuple[str, ...]:
     problems = []
     if not name:
         return ("must not be empty",)
