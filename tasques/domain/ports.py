@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from tasques.domain.errors import TasquesError
 from tasques.domain.lease import Lease
+from tasques.domain.errors import TasquesError
 from tasques.domain.task import Task, Version
 
 
@@ -167,8 +168,89 @@ class TaskRepository(Protocol):
         """
         ...
 
+    def timed_out(self, at: datetime) -> AsyncGenerator[Sequence[Task], None]:
+        """Find claimed tasks whose processing time was over at that instant, in pages.
+
+        Sees what the last refresh before the first page saw. All are found: where a part of the
+        store can not be searched, it is an error. Tasks that can not be read are logged and left
+        out. Close the generator when it is not read to its end.
+        """
+        ...
+
     async def refresh(self) -> None:
         """Make every write that was answered before this call visible to searches."""
+        ...
+
+
+class FinishedTask(Protocol):
+    """A task that is done or dead, as a search found it."""
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+        ...
+
+    @property
+    def task_id(self) -> str:
+        """Its id."""
+        ...
+
+
+class TaskArchive(Protocol):
+    """Where finished tasks are moved to: stored here first, and only then removed there.
+
+    A task never disappears in between and never is in the archive twice, whoever is killed when,
+    and also when two move the same tasks. Methods that write ask `may_write` before each request,
+    and raise `NotLeadingError` once it says no; every method raises `UnavailableError` when it
+    can not be done now.
+    """
+
+    def finished(self, before: datetime) -> AsyncGenerator[Sequence[FinishedTask], None]:
+        """Find tasks that are to be moved, in pages: those that were finished before an instant.
+
+        The same holds as for `TaskRepository.timed_out`.
+        """
+        ...
+
+    async def store(
+        self, tasks: Sequence[FinishedTask], *, may_write: Callable[[], bool]
+    ) -> Sequence[TasquesError | None]:
+        """Have each task in the archive, once; tasks that are there already stay as they are.
+
+        Returns:
+            For each task None, if it certainly is in the archive and `get` finds it, or why it
+            may not be: such a task must not be removed.
+        """
+        ...
+
+    async def remove(
+        self, tasks: Sequence[FinishedTask], *, may_write: Callable[[], bool]
+    ) -> Sequence[TasquesError | None]:
+        """Take tasks away from where they were found, unless they were changed since.
+
+        Returns:
+            For each task None, if it is gone, or why it may not be.
+        """
+        ...
+
+    async def get(self, queue: str, task_id: str) -> Task:
+        """Read an archived task; of several with that id, the newest.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            CorruptDocumentError: what is stored is no task.
+        """
+        ...
+
+    async def roll_over(self) -> str | None:
+        """Go on in a new index when it is time, if nobody else does that.
+
+        Returns:
+            The name of the new index, or None.
+
+        Raises:
+            StoreRejectedError: Elasticsearch does not take it; the message has its reason.
+        """
         ...
 
 
@@ -199,8 +281,8 @@ class PresenceRepository(Protocol):
 class LeaderLock(Protocol):
     """Where the servers agree on who leads.
 
-    Every method raises `UnavailableError` (one of its kinds) when it can not be done in time, and
-    `StoreRejectedError` when it never will be.
+    Every method raises `UnavailableError` when it can not be done now, and `CorruptDocumentError`
+    when what is stored is no lease.
     """
 
     async def read(self) -> Lease | None:
