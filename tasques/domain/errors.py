@@ -19,6 +19,7 @@ The tree; what the caller may do about it is the second level::
     │   ├── UnresolvedWriteError     nobody can tell yet whether a write took place
     │   ├── OverloadedError          a bounded queue here is full
     │   └── ShuttingDownError        this server is about to stop
+    ├── NotLeadingError              another server may lead by now: this one's chores are its
     ├── StoreRejectedError           Elasticsearch will never take this write: a fault of ours
     └── CorruptDocumentError         a stored document is not what was written
 
@@ -188,6 +189,12 @@ class ShuttingDownError(UnavailableError):
     """This server is about to stop."""
 
     code = "shutting_down"
+
+
+class NotLeadingError(TasquesError):
+    """A chore was broken off before it wrote, because another server may lead by now."""
+
+    code = "not_leading"
 
 
 class StoreRejectedError(TasquesError):

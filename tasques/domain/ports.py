@@ -13,7 +13,6 @@ from typing import Protocol
 
 from tasques.domain.errors import TasquesError
 from tasques.domain.lease import Lease
-from tasques.domain.errors import TasquesError
 from tasques.domain.task import Task, Version
 
 

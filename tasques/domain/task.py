@@ -106,7 +106,8 @@ class Task:
     `attempted` counts claims less unclaims; with `retry_times` R there are R + 1 attempts.
     `incarnation` tells this task from an earlier one of the same id. `version` is that of the
     document that was read or written; None before the first write. `unknown_members` came from a
-    newer Tasques and are written back as they were.
+    newer Tasques and are written back as they were. `archived` tells that the task has been moved
+    to the archive, where nothing changes it any more.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Task:
     recurring_task_id: str | None = None
     version: Version | None = None
     unknown_members: Mapping[str, object] = field(default_factory=dict)
+    archived: bool = False
 
     @classmethod
     def enqueue(cls, new: NewTask, *, at: datetime, incarnation: str) -> Task:
