@@ -27,6 +27,7 @@ _KEEP_ALIVE: Final = 75  # seconds; longer than clients and proxies keep a conne
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
 _PATIENCE: Final = 60.0  # seconds for an Elasticsearch that is still starting
+_PATIENCE_IF_REFUSED: Final = 5.0  # ... which knows its users a little later than it answers
 _PART_FOR_REQUESTS: Final = 0.6  # of the time for stopping; the rest is for what is to be written
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -159,13 +160,15 @@ def _set_on_signals(stop: asyncio.Event) -> None:
 
 async def _is_set_up(built: Application, stop: asyncio.Event) -> bool:
     """Wait for an Elasticsearch that is still starting; False if told to stop meanwhile."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     pause = _FIRST_WAIT
-    until = asyncio.get_running_loop().time() + _PATIENCE
     while not stop.is_set():
         try:
             problems = await built.setup_problems()
         except (SetupError, StoreUnavailableError) as error:
-            if asyncio.get_running_loop().time() > until:
+            refused = isinstance(error, SetupError)
+            if loop.time() - begun > (_PATIENCE_IF_REFUSED if refused else _PATIENCE):
                 raise StartError(str(error)) from error
             log.warning("waiting for Elasticsearch", extra={"reason": str(error)})
             await _wait(stop, pause)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
+
+from tasques.repository.setup_errors import SetupError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,11 @@ class ClientOptions:
 
 
 def build_client(options: ClientOptions) -> AsyncElasticsearch:
-    """Make a client that tries once: whoever uses it decides what may be repeated."""
+    """Make a client that tries once: whoever uses it decides what may be repeated.
+
+    Raises:
+        SetupError: the certificates to trust can not be read.
+    """
     arguments: dict[str, Any] = {
         "request_timeout": options.request_timeout,
         "connections_per_node": options.connections,
@@ -58,5 +65,17 @@ def build_client(options: ClientOptions) -> AsyncElasticsearch:
         arguments["verify_certs"] = options.verify_certificates
         arguments["ssl_show_warn"] = False
         if options.ca_file is not None:
+            _check_certificates(options.ca_file)
             arguments["ca_certs"] = str(options.ca_file)
     return AsyncElasticsearch(list(options.addresses), **arguments)
+
+
+def _check_certificates(file: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:
+        raise SetupError(
+            f"There is no certificate in {file} (it must be in PEM format)."
+        ) from error
+    except OSError as error:
+        raise SetupError(f"Can not read the certificates in {file}: {error.strerror}.") from error
