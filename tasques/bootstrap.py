@@ -157,6 +157,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
     )
     tasks = ElasticsearchTaskRepository(
         alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
         connection=connection,
         writer=writer,
         reader=reader,

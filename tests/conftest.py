@@ -96,6 +96,7 @@ async def elasticsearch_repository(elasticsearch, prefix):
     )
     yield ElasticsearchTaskRepository(
         alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
         connection=connection,
         writer=writer,
         reader=reader,

@@ -65,6 +65,11 @@ def document_id(queue: str, task_id: str) -> str:
     return f"{queue}:{task_id}"
 
 
+def archive_id(queue: str, task_id: str, incarnation: str) -> str:
+    """The `_id` of an archived task: of an id that was used again, each task has its own."""
+    return f"{queue}:{task_id}:{incarnation}"
+
+
 def to_document(task: Task, write_id: str) -> bytes:
     """The document of a task, as one line of JSON."""
     run_at = format_instant(task.run_at)

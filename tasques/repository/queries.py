@@ -7,6 +7,7 @@ from typing import Any
 
 from tasques.domain.instant import to_milliseconds
 from tasques.domain.ports import ClaimSearch
+from tasques.domain.task import TaskState
 
 
 def until(instant: datetime) -> dict[str, Any]:
@@ -32,6 +33,39 @@ def claimable(search: ClaimSearch) -> dict[str, Any]:
         "query": {"bool": {"filter": filters}},
         "sort": ["claim_rank"],
         "size": search.size,
+        "track_total_hits": False,
+        "seq_no_primary_term": True,
+    }
+
+
+def timed_out(at: datetime) -> dict[str, Any]:
+    """Claimed tasks whose processing time was over at that instant, the oldest first."""
+    return _in_states_until("last_claimed.times_out_at", at, TaskState.CLAIMED)
+
+
+def finished(before: datetime) -> dict[str, Any]:
+    """Tasks that were finished by that instant, the oldest first."""
+    return _in_states_until("last_claimed.result.at", before, TaskState.DONE, TaskState.DEAD)
+
+
+def _in_states_until(field: str, at: datetime, *states: TaskState) -> dict[str, Any]:
+    filters = [{"terms": {"state": states}}, {"range": {field: until(at)}}]
+    return {
+        "query": {"bool": {"filter": filters}},
+        "sort": [field],
+        "track_total_hits": False,
+        "seq_no_primary_term": True,
+    }
+
+
+def newest(queue: str, task_id: str) -> dict[str, Any]:
+    """The one archived task of an id, or the newest of several."""
+    filters = [{"term": {"queue": queue}}, {"term": {"id": task_id}}]
+    created_at = {"metadata.created_at": {"order": "desc", "unmapped_type": "date"}}
+    return {
+        "query": {"bool": {"filter": filters}},
+        "sort": [created_at],
+        "size": 1,
         "track_total_hits": False,
         "seq_no_primary_term": True,
     }

@@ -9,13 +9,17 @@ write took place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
 from tasques.domain.errors import (
+    CorruptDocumentError,
     StoreUnavailableError,
     TaskAlreadyExistsError,
     TaskNotFoundError,
@@ -26,14 +30,18 @@ from tasques.domain.errors import (
 )
 from tasques.domain.ports import Candidate, ClaimSearch, Clock, Lane
 from tasques.domain.task import Task, Version
+from tasques.repository import queries
+from tasques.repository.archived import find_archived
 from tasques.repository.bulk import BulkWriter, OutcomeUnknownError, WriteConflictError
 from tasques.repository.connection import NDJSON, Answer, Connection, NoAnswerError
 from tasques.repository.documents import document_id, from_document, to_document
-from tasques.repository.queries import claimable
+from tasques.repository.pages import Hit, pages
 from tasques.repository.reads import DocumentReader, Found
 from tasques.repository.verdict import error_of
 
 _Resolve = Callable[[Task, str, Exception], Awaitable[Task]]
+
+log = logging.getLogger(__name__)
 
 _STALE_READ_PAUSE: Final = 0.05
 _STALE_READS: Final = 40
@@ -84,6 +92,7 @@ class ElasticsearchTaskRepository:
         self,
         *,
         alias: str,
+        archive_alias: str,
         connection: Connection,
         writer: BulkWriter,
         reader: DocumentReader,
@@ -91,8 +100,20 @@ class ElasticsearchTaskRepository:
         new_write_id: Callable[[], str],
         request_timeout: float,
     ) -> None:
-        """Make a repository; `request_timeout` is in seconds."""
+        """Make a repository.
+
+        Args:
+            alias: where tasks are.
+            archive_alias: where they go when they are finished.
+            connection: to Elasticsearch.
+            writer: of tasks.
+            reader: of tasks.
+            clock: for pauses.
+            new_write_id: draws the mark of a write.
+            request_timeout: seconds for one search.
+        """
         self._alias = alias
+        self._archive_alias = archive_alias
         self._connection = connection
         self._writer = writer
         self._reader = reader
@@ -142,10 +163,20 @@ class ElasticsearchTaskRepository:
         if not searches:
             return []
         header = orjson.dumps({"index": self._alias}) + b"\n"
-        body = b"".join(header + orjson.dumps(claimable(search)) + b"\n" for search in searches)
+        body = b"".join(
+            header + orjson.dumps(queries.claimable(search)) + b"\n" for search in searches
+        )
         answer = await self._ask("POST", _SEARCH_TARGET, body, content_type=NDJSON)
         responses = orjson.loads(answer.body)["responses"]
         return [_candidates(response) for response in responses]
+
+    async def timed_out(self, at: datetime) -> AsyncGenerator[Sequence[Task], None]:
+        """Find tasks whose processing time was over. See the port."""
+        question = queries.timed_out(at)
+        found = pages(self._connection, self._alias, question, timeout=self._request_timeout)
+        async with aclosing(found):
+            async for hits in found:
+                yield _readable_tasks(hits)
 
     async def refresh(self) -> None:
         """Make what was written visible to searches. See the port."""
@@ -209,9 +240,23 @@ class ElasticsearchTaskRepository:
         found = await self._read_until(
             task, lambda found: found is None or found.version != task.version
         )
+        if found is None:
+            found = await self._find_archived(task)  # written, and archived before we looked
         if found is not None and found.source.get("write_id") == write_id:
             return replace(task, version=found.version)
         raise VersionConflictError(task.queue, task.id)
+
+    async def _find_archived(self, task: Task) -> Found | None:
+        try:
+            return await find_archived(
+                self._connection,
+                self._archive_alias,
+                task.queue,
+                task.id,
+                timeout=self._request_timeout,
+            )
+        except StoreUnavailableError as error:
+            raise UnresolvedWriteError(task.queue, task.id) from error
 
     async def _read_until(
         self, task: Task, is_fresh: Callable[[Found | None], bool]
@@ -267,3 +312,14 @@ def _candidates(response: dict[str, Any]) -> list[Candidate]:
         )
         for hit in response.get("hits", {}).get("hits", ())
     ]
+
+
+def _readable_tasks(hits: Iterable[Hit]) -> list[Task]:
+    tasks = []
+    for hit in hits:
+        version = Version(hit["_seq_no"], hit["_primary_term"])
+        try:
+            tasks.append(from_document(hit["_source"], version, hit["_id"]))
+        except CorruptDocumentError as error:
+            log.error("broken document", extra={"reason": str(error)})  # noqa: TRY400 - says it all
+    return tasks

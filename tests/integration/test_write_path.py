@@ -77,6 +77,7 @@ async def make_repository(proxy, names):
         made.append((client, writer, reader))
         return ElasticsearchTaskRepository(
             alias=names.tasks_alias,
+            archive_alias=names.archive_alias,
             connection=connection,
             writer=writer,
             reader=reader,
