@@ -1,6 +1,6 @@
 # Everything here works on a fresh clone: each target makes or updates .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit cover check format lock clean
+.PHONY: help setup run test test-unit cover check bench format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,9 @@ check: $(READY) ## Check format, lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(READY) ## Measure with the load generator (ARGS="--only drain --repeat 1"); needs Go
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 format: $(READY) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .

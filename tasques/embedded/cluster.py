@@ -56,6 +56,7 @@ class Cluster:
         heap: of each node, such as `512m`.
         http_port: of the first node, the others take the next ones; 0 takes any free ones.
         secure: with TLS, and a password for the user `elastic`.
+        java_options: added to ours, which are for a quick start and not for a long run.
         settings: of Elasticsearch, over ours; a value of `None` leaves one of ours out.
         version: of Elasticsearch; one whose digest is known.
         progress: who is told how far the start has come.
@@ -72,6 +73,7 @@ class Cluster:
         heap: str = "512m",
         http_port: int = 0,
         secure: bool = False,
+        java_options: str = "",
         settings: Settings | None = None,
         version: str = DEFAULT_VERSION,
         progress: Progress | None = None,
@@ -86,6 +88,7 @@ class Cluster:
         self._heap = heap
         self._http_port = http_port
         self._secure = secure
+        self._java_options = java_options
         self._settings = settings or {}
         self._release = release_of(version)
         self._progress = progress or Silence()
@@ -247,6 +250,7 @@ class Cluster:
                 http_port=self._http_port + number if self._http_port else 0,
                 settings=node_settings(name, self.base / name, snapshots) | shared,
                 credentials=self._credentials,
+                java_options=self._java_options,
             )
             for number, name in enumerate(names)
         ]

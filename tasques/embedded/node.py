@@ -42,6 +42,7 @@ class Node:
         http_port: int,
         settings: Settings,
         credentials: Credentials | None,
+        java_options: str,
     ) -> None:
         self.name = name
         self.http_port = http_port
@@ -51,6 +52,7 @@ class Node:
         self._heap = heap
         self._settings = settings
         self._credentials = credentials
+        self._java_options = java_options
         self._process: ServerProcess | None = None
 
     @property
@@ -120,7 +122,7 @@ class Node:
         self._process = ServerProcess(
             [str(self._installation.home / "bin" / "elasticsearch")],
             cwd=self.base,
-            environment=self._directory.environment(),
+            environment=self._directory.environment() | {"ES_JAVA_OPTS": self._java_options},
             log=self.log,
             account=self._installation.account,
             keep_open=keep_open,
