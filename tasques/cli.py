@@ -28,7 +28,7 @@ from tasques.embedded import (
 from tasques.observability import logs
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
-from tasques.server import StartError, listen, serve
+from tasques.server import StartError, address_of, listen, serve
 from tasques.settings import (
     BindAddress,
     LoadedSettings,
@@ -230,11 +230,10 @@ def _for_development(settings: ServerSettings, addresses: list[str]) -> ServerSe
 
 
 def _say_where(listener: socket.socket, elasticsearch: str) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    address = address_of(listener)
     typer.echo(
-        f"\n  API            http://{shown}:{port}/tasques"
-        f"\n  Swagger UI     http://{shown}:{port}/docs"
+        f"\n  API            {address}/tasques"
+        f"\n  Swagger UI     {address}/docs"
         f"\n  Elasticsearch  {elasticsearch}"
         "\n\n  Ctrl-C ends everything.\n"
     )

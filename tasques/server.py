@@ -196,6 +196,7 @@ async def _serve(
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="warning",  # we say ourselves that we listen and stop
         access_log=False,
         server_header=False,
         proxy_headers=False,
