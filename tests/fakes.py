@@ -70,6 +70,11 @@ class FakeClock:
         heappush(self._sleepers, (self._elapsed + seconds, next(self._order), wake))
         await wake
 
+    def until_next(self) -> float:
+        """Seconds until somebody wakes."""
+        waiting = [at for at, _, wake in self._sleepers if not wake.done()]
+        return min(waiting) - self._elapsed
+
     async def advance(self, seconds: float) -> None:
         """Let time pass: everyone wakes at their own time, and has done before the next does."""
         end = self._elapsed + seconds
