@@ -10,8 +10,9 @@ from tasques.domain.lease import Lease
 from tasques.domain.task import Version
 
 
-async def _at_once() -> None:
-    await asyncio.sleep(0)  # as over a network, others get their turn in between
+async def at_once() -> None:
+    """Let others have their turn in between, as over a network."""
+    await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
@@ -44,8 +45,8 @@ class InMemoryLeaderLock:
     """
 
     store: LeaseStore = field(default_factory=LeaseStore)
-    before: Callable[[], Awaitable[None]] = _at_once
-    after: Callable[[], Awaitable[None]] = _at_once
+    before: Callable[[], Awaitable[None]] = at_once
+    after: Callable[[], Awaitable[None]] = at_once
     reads: int = 0
 
     async def read(self) -> Lease | None:
