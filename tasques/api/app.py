@@ -16,6 +16,7 @@ from tasques.api.document import api_document
 from tasques.api.documentation import documentation_routes
 from tasques.api.errors import install_error_handlers
 from tasques.api.health import Readiness, health_routes
+from tasques.api.lean_route import LeanRoutes
 from tasques.api.paths import EncodedPaths, install_fallback
 from tasques.api.requests import RequestDefaults
 from tasques.api.tasks import TaskHandlers, task_routes
@@ -51,12 +52,17 @@ def create_app(
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.router.routes.extend(task_routes(TaskHandlers(tasks, claims, defaults, clock), auth))
-    app.router.routes.extend(batch_routes(BatchHandlers(tasks, defaults, clock), auth))
+    lean = [
+        *task_routes(TaskHandlers(tasks, claims, defaults, clock), auth),
+        *batch_routes(BatchHandlers(tasks, defaults, clock), auth),
+    ]
+    app.router.routes.extend(lean)
     app.include_router(health_routes(readiness))
     app.router.routes.extend(
         documentation_routes(lambda: api_document(app.routes, version("tasques")))
     )
     install_error_handlers(app)
     install_fallback(app)
-    return AccessLog(EncodedPaths(GzipOnDemand(app)), clock, enabled=access_log)
+    return AccessLog(
+        EncodedPaths(GzipOnDemand(LeanRoutes(lean, otherwise=app))), clock, enabled=access_log
+    )

@@ -6,11 +6,11 @@ for a task, so the hot routes have a plain ASGI function instead.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tasques.api import examples, schemas
 from tasques.api.answers import Answer, send_answer
@@ -58,6 +58,49 @@ class LeanRoute(APIRoute):
             await send_answer(send, answer)
 
         self.app = app
+
+
+class LeanRoutes:
+    """Runs lean routes at once, without the middleware that the others need.
+
+    They catch their own errors; the application that they are in is asked for everything else,
+    also for what to answer when no route fits.
+    """
+
+    def __init__(self, routes: Sequence[LeanRoute], otherwise: ASGIApp) -> None:
+        self._otherwise = otherwise
+        self._by_path: dict[tuple[str, str], LeanRoute] = {}
+        self._by_method: dict[str, list[LeanRoute]] = {}
+        for route in routes:
+            for method in route.methods or ():
+                if route.param_convertors:
+                    self._by_method.setdefault(method, []).append(route)
+                else:
+                    self._by_path[method, route.path] = route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and not scope["root_path"]:
+            route = self._find(scope)
+            if route is not None:
+                scope["route"] = route
+                await route.app(scope, receive, send)
+                return
+        await self._otherwise(scope, receive, send)
+
+    def _find(self, scope: Scope) -> LeanRoute | None:
+        method, path = scope["method"], scope["path"]
+        route = self._by_path.get((method, path))
+        if route is not None:
+            return route
+        for route in self._by_method.get(method, ()):
+            if match := route.path_regex.match(path):
+                scope["path_params"] = {
+                    name: route.param_convertors[name].convert(value)
+                    for name, value in match.groupdict().items()
+                }
+                return route
+        return None
 
 
 def security(auth: BasicAuth) -> list[dict[str, list[str]]]:
