@@ -1,4 +1,4 @@
-"""The services over a repository in memory, on a clock that only tests move."""
+"""The services: over a repository in memory, on a clock that only tests move, or over others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import count
 from random import Random
 
 from factories import START, a_new_task, a_task
+from fake_archive import InMemoryTaskArchive
 from fakes import FakeClock, InMemoryTaskRepository, Operation, settle
 
 from tasques.background_tasks import BackgroundTasks
@@ -18,6 +19,7 @@ from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.slots import Slots
 from tasques.services.tasks import TaskService
+from tasques.unique import UniqueMarks
 
 PATIENCE = 30.0  # seconds; only a test that fails waits so long
 FOR_LONG = timedelta(seconds=PATIENCE)
@@ -31,11 +33,14 @@ class Shop:
     limits: BrokerLimits = field(default_factory=BrokerLimits)
     last_seen: LastSeen = field(default_factory=lambda: LastSeen(max_tasks=10_000, max_bytes=10**9))
     tasks: InMemoryTaskRepository = field(default_factory=InMemoryTaskRepository)
+    archive: InMemoryTaskArchive = field(default_factory=InMemoryTaskArchive)
     clock: FakeClock = field(default_factory=FakeClock)
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
+    slots: Slots = field(default_factory=Slots)
 
     def __post_init__(self):
         numbers = count()
+        new_mark = UniqueMarks()
         self.giving_back = GivingBack(
             tasks=self.tasks, clock=self.clock, random=Random(1), background=self.background
         )
@@ -43,20 +48,21 @@ class Shop:
             tasks=self.tasks,
             last_seen=self.last_seen,
             clock=self.clock,
-            new_claim_id=lambda: f"claim-{next(numbers)}",
+            new_claim_id=new_mark,
             giving_back=self.giving_back,
             background=self.background,
-            slots=Slots(),
+            slots=self.slots,
             limits=self.limits,
         )
         self.service = TaskService(
             tasks=self.tasks,
+            archive=self.archive,
             claimable=self.broker,
             last_seen=self.last_seen,
             clock=self.clock,
             random=Random(1),
             new_task_id=lambda: f"task-{next(numbers)}",
-            new_incarnation=lambda: f"incarnation-{next(numbers):010}",
+            new_incarnation=new_mark,
             conflict_retries=3,
         )
 
@@ -123,8 +129,8 @@ def some_tasks(number, **changes):
 
 
 @asynccontextmanager
-async def running(shop):
-    """Let claims be served; in the end all must be over."""
+async def running(shop, *, seconds=0):
+    """Let claims be served; what they leave behind has that many seconds to end."""
     loop = asyncio.create_task(shop.broker.run())
     try:
         yield shop
@@ -133,4 +139,4 @@ async def running(shop):
         with suppress(asyncio.CancelledError):
             await loop
         shop.broker.close()
-        await shop.background.drain(0)
+        await shop.background.drain(seconds)
