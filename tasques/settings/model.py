@@ -139,6 +139,7 @@ class LeaderLockSettings(Section):
 
     run_interval: Annotated[Duration, lasting("10ms", "1h")] = timedelta(seconds=1)
     leader_lock_lease: Annotated[Duration, lasting("100ms", "24h")] = timedelta(seconds=5)
+    max_clock_offset: Annotated[Duration, lasting("1s", "24h")] = timedelta(seconds=10)
 
 
 class ReaperSettings(Section):
