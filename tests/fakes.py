@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,11 +23,15 @@ from tasques.domain.errors import (
     VersionConflictError,
 )
 from tasques.domain.ports import ClaimSearch, Lane
-from tasques.domain.task import Task, Version
+from tasques.domain.task import Task, TaskState, Version
 
 _TURNS: Final = 50
 
+PAGE: Final = 3
+"""Tasks in a page of the fakes."""
+
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 async def settle() -> None:
@@ -96,6 +100,7 @@ class Operation(StrEnum):
     GET = "get"
     UPDATE = "update"
     SEARCH = "search_claimable"
+    TIMED_OUT = "timed_out"
     REFRESH = "refresh"
 
 
@@ -178,6 +183,11 @@ class InMemoryTaskRepository:
         """Every task as it is now, in the order of creation."""
         return list(self._tasks.values())
 
+    @property
+    def searchable(self) -> list[Task]:
+        """Every task as it was at the last refresh."""
+        return list(self._searchable.values())
+
     # ------------------------------------------------------------------ the port
 
     async def create(self, task: Task) -> Task:
@@ -222,6 +232,19 @@ class InMemoryTaskRepository:
         self.searches.extend(searches)
         return _unless(failure, [self._find(search) for search in searches])
 
+    async def timed_out(self, at: datetime) -> AsyncGenerator[list[Task], None]:
+        failure = await self._begin(Operation.TIMED_OUT)
+        _unless(failure, None)
+        found = sorted(
+            (claim.times_out_at, task.id, task)
+            for task in self.searchable
+            if task.state is TaskState.CLAIMED
+            and (claim := task.last_claimed) is not None
+            and claim.times_out_at <= at
+        )
+        for page in in_pages([task for _, _, task in found]):
+            yield [task for task in page if (task.queue, task.id) not in self._broken]
+
     async def refresh(self) -> None:
         failure = await self._begin(Operation.REFRESH)
         self._searchable = dict(self._tasks)
@@ -257,6 +280,11 @@ class InMemoryTaskRepository:
             version=task.version,
             _task=None if (task.queue, task.id) in self._broken else task,
         )
+
+
+def in_pages(tasks: Sequence[Item]) -> list[Sequence[Item]]:
+    """Small ones, so that there are several; the last one may be empty."""
+    return [tasks[start : start + PAGE] for start in range(0, len(tasks) + 1, PAGE)]
 
 
 def _unless(failure: _Failure | None, answer: Answer) -> Answer:

@@ -52,6 +52,7 @@ async def test_every_operation_can_fail(operation):
         Operation.GET: lambda: tasks.get("mail", "task-1"),
         Operation.UPDATE: lambda: tasks.update(task, Lane.CLAIM),
         Operation.SEARCH: lambda: tasks.search_claimable([SEARCH]),
+        Operation.TIMED_OUT: lambda: anext(tasks.timed_out(START)),
         Operation.REFRESH: tasks.refresh,
     }[operation]
 

@@ -1,0 +1,28 @@
+"""What the leader does again and again."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Chore(Protocol):
+    """Work that is done in passes, one after the other, while this server leads.
+
+    A chore asks whether it still does before each page and each attempt to write. All its writes
+    are create-only or conditional, so two leaders at a time waste work and do no harm.
+
+    Attributes:
+        name: for logs and metrics.
+        interval: seconds from one pass to the next.
+    """
+
+    name: str
+    interval: float
+
+    async def run_once(self) -> int:
+        """Do one pass; return how many things were done.
+
+        Raises:
+            TasquesError: it was broken off; the next pass goes on with what is left.
+        """
+        ...
