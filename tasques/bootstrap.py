@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,7 @@ from tasques.api.requests import RequestDefaults
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
+from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.client import ClientOptions, build_client
 from tasques.repository.connection import Connection
@@ -73,12 +75,13 @@ class Application:
         return await check(self.client.options(request_timeout=_CHECK_TIMEOUT), self.names)
 
     async def finish(self, seconds: float) -> None:
-        """Write what is still to be written, within that time."""
+        """Write what is still to be written, within that time; say of the rest that it was not."""
         self.broker.close()
-        with suppress(UnavailableError):
-            await self.presence.leave()
-        await self._background.drain(seconds / 2)
-        await self._writer.close(seconds / 2)
+        with suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(seconds / 3):
+                await self.presence.leave()
+        await self._background.drain(seconds / 3)
+        await self._writer.close(seconds / 3)
         await self._reader.close()
 
 
@@ -195,8 +198,17 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         slots=slots,
         limits=_broker_limits(settings),
     )
+    archive = ElasticsearchTaskArchive(
+        tasks_alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
+        connection=connection,
+        conditions=_rollover_conditions(settings),
+        max_bytes=limits.max_bytes,
+        request_timeout=limits.request_timeout,
+    )
     service = TaskService(
         tasks=tasks,
+        archive=archive,
         claimable=broker,
         last_seen=last_seen,
         clock=clock,

@@ -13,9 +13,11 @@ from embedded_fixtures import *  # noqa: F403 - fixtures are found by being here
 from hypothesis import settings
 
 from tasques.clock import SystemClock
+from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
+from tasques.repository.lifecycle import RolloverConditions
 from tasques.repository.reads import DocumentReader
 from tasques.repository.setup import setup
 from tasques.repository.tasks import ElasticsearchTaskRepository
@@ -106,3 +108,21 @@ async def elasticsearch_repository(elasticsearch, prefix):
     )
     await writer.close(PATIENCE)
     await reader.close()
+
+
+@pytest.fixture
+async def elasticsearch_archive(elasticsearch, elasticsearch_repository, prefix):
+    """The archive of the tasks of `elasticsearch_repository`."""
+    names = IndexNames(prefix)
+    await elasticsearch.indices.put_mapping(
+        index=names.archive_index,
+        properties={"from_tomorrow": {"type": "object", "enabled": False}},
+    )
+    return ElasticsearchTaskArchive(
+        tasks_alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
+        connection=Connection(elasticsearch, authorization=None),
+        conditions=RolloverConditions(max_age="1d", max_primary_shard_size="50gb", max_docs=5),
+        max_bytes=1024 * 1024,
+        request_timeout=PATIENCE,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from random import Random
@@ -13,17 +13,23 @@ from typing import Any
 from uuid import uuid4
 
 import uvicorn
+from fake_archive import InMemoryTaskArchive
 from fakes import InMemoryTaskRepository
 
 from tasques.api.app import create_app
+from tasques.api.health import Probes
 from tasques.api.requests import RequestDefaults
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
+from tasques.domain.lease import Leadership
 from tasques.services.claims import BrokerLimits, ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.slots import Slots
 from tasques.services.tasks import TaskService
+
+
+NOBODY_LEADS = Leadership(None, is_this_server=False)
 
 
 @dataclass
@@ -32,9 +38,12 @@ class InMemoryApi:
 
     app: Any
     repository: InMemoryTaskRepository
+    archive: InMemoryTaskArchive
     broker: ClaimBroker
     background: BackgroundTasks
     not_ready: str | Exception | None = None
+    leadership: Leadership = NOBODY_LEADS
+    warnings: Sequence[str] = ()
 
 
 def build(
@@ -45,6 +54,7 @@ def build(
 ) -> InMemoryApi:
     """Wire everything up as the server does, Elasticsearch left out."""
     repository = InMemoryTaskRepository()
+    archive = InMemoryTaskArchive(repository)
     clock = SystemClock()
     random = Random(1)
     background = BackgroundTasks()
@@ -61,6 +71,7 @@ def build(
     )
     service = TaskService(
         tasks=repository,
+        archive=archive,
         claimable=broker,
         last_seen=last_seen,
         clock=clock,
@@ -80,11 +91,15 @@ def build(
         claims=broker,
         defaults=defaults or RequestDefaults(),
         users=users or {},
-        readiness=readiness,
+        probes=Probes(
+            readiness=readiness,
+            leadership=lambda: api.leadership,
+            warnings=lambda: api.warnings,
+        ),
         clock=clock,
         access_log=access_log,
     )
-    api = InMemoryApi(app, repository, broker, background)
+    api = InMemoryApi(app, repository, archive, broker, background)
     return api
 
 

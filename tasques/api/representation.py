@@ -45,6 +45,8 @@ def _members(task: Task) -> dict[str, Any]:
     members["metadata"] = _metadata(task)
     if task.recurring_task_id is not None:
         members["recurring_task_id"] = task.recurring_task_id
+    if task.archived:
+        members["archived"] = True
     return members
 
 

@@ -80,6 +80,10 @@ class Task(BaseModel):
     recurring_task_id: Annotated[
         str | None, Field(description="Of which recurring task this is a run, if of any.")
     ] = None
+    archived: Annotated[
+        bool | None,
+        Field(description="True if the task was moved to the archive: nothing changes it now."),
+    ] = None
 
 
 class Error(BaseModel):
@@ -107,3 +111,27 @@ class Health(BaseModel):
     """That all is well."""
 
     status: str
+    warnings: Annotated[
+        list[str] | None,
+        Field(description="What should be looked into although the server does its work."),
+    ] = None
+
+
+class Leader(BaseModel):
+    """The server that does the chores."""
+
+    leader_id: Annotated[str, Field(description="Random, new with every start of a server.")]
+    host: str
+    pid: Int64
+    term: Annotated[Int64, Field(description="Grows with every change of the leader.")]
+    since: Annotated[datetime, Field(description="When its term began, by its own clock.")]
+    lease: Annotated[
+        str, Field(description="How long the others wait for a sign of life of it: `5s`.")
+    ]
+    is_this_server: Annotated[
+        bool, Field(description="Whether the server that answers leads at this very moment.")
+    ]
+    warnings: Annotated[
+        list[str] | None,
+        Field(description="What should be looked into on the server that answers."),
+    ] = None

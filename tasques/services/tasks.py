@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from tasques.domain.errors import (
     InvalidStateError,
     NotOwnedByWorkerError,
+    TaskNotFoundError,
     TasquesError,
     VersionConflictError,
 )
@@ -43,6 +44,14 @@ class ClaimableTasks(Protocol):
         ...
 
 
+class ArchivedTasks(Protocol):
+    """Where finished tasks are read that have been moved."""
+
+    async def get(self, queue: str, task_id: str) -> Task:
+        """Read a task. See `TaskArchive`."""
+        ...
+
+
 class TaskService:
     """The use cases of single tasks.
 
@@ -54,6 +63,7 @@ class TaskService:
         self,
         *,
         tasks: TaskRepository,
+        archive: ArchivedTasks,
         claimable: ClaimableTasks,
         last_seen: LastSeen,
         clock: Clock,
@@ -63,6 +73,7 @@ class TaskService:
         conflict_retries: int,
     ) -> None:
         self._tasks = tasks
+        self._archive = archive
         self._claimable = claimable
         self._last_seen = last_seen
         self._clock = clock
@@ -96,12 +107,20 @@ class TaskService:
         return outcomes
 
     async def get(self, queue: str, task_id: str) -> Task:
-        """The task as it is now.
+        """The task as it is now; of an id that was used again, the newest.
 
         Raises:
-            TaskNotFoundError: there is none.
+            TaskNotFoundError: there is none, in the archive neither.
         """
-        return await self._tasks.get(queue, task_id)
+        try:
+            return await self._tasks.get(queue, task_id)
+        except TaskNotFoundError:
+            pass
+        try:
+            return await self._archive.get(queue, task_id)
+        except TaskNotFoundError:
+            # The id may have been taken, its task finished and another one made, since we looked.
+            return await self._tasks.get(queue, task_id)
 
     async def report(
         self, queue: str, task_id: str, *, worker_id: str, data: JsonText | None

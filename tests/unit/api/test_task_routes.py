@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -280,3 +281,19 @@ async def test_a_broken_document_is_a_fault_of_the_server(client, api, caplog):
     assert answer.json()["code"] == "internal_error"
     assert "broken by a test" not in answer.text
     assert "broken by a test" in caplog.text
+
+
+async def test_an_archived_task_says_so(client, api):
+    task = a_task()
+    api.archive.archived[task.queue, task.id, task.incarnation] = replace(task, archived=True)
+
+    answer = await client.get("/tasques/mail/task-1")
+
+    assert answer.status_code == 200
+    assert answer.json()["archived"] is True
+
+
+async def test_other_tasks_do_not_say_that_they_are_not_archived(client, api):
+    api.repository.store(a_task())
+
+    assert "archived" not in (await client.get("/tasques/mail/task-1")).json()

@@ -320,3 +320,57 @@ async def test_a_store_that_is_away_is_an_error(shop, move, of):
         await move(shop.service)
 
     await move(shop.service)
+
+
+# ------------------------------------------------------------------------------ the archive
+
+
+def put_in_archive(shop, task):
+    shop.archive.archived[task.queue, task.id, task.incarnation] = replace(task, archived=True)
+
+
+async def test_a_task_that_was_archived_is_found_and_marked(shop):
+    put_in_archive(shop, a_task())
+
+    assert (await shop.service.get("mail", "task-1")).archived
+
+
+async def test_of_a_used_id_the_task_that_is_not_archived_is_found(shop):
+    put_in_archive(shop, a_task())
+    shop.tasks.store(a_task())
+
+    assert not (await shop.service.get("mail", "task-1")).archived
+
+
+async def test_a_task_that_is_nowhere_is_not_found(shop):
+    with pytest.raises(TaskNotFoundError):
+        await shop.service.get("mail", "task-1")
+
+
+async def test_a_task_that_came_after_the_first_look_is_found(shop):
+    class SlowArchive:
+        async def get(self, queue, task_id):
+            shop.tasks.store(a_task())
+            raise TaskNotFoundError(queue, task_id)
+
+    shop.service._archive = SlowArchive()
+
+    assert (await shop.service.get("mail", "task-1")).id == "task-1"
+
+
+async def test_an_archive_that_does_not_answer_is_not_taken_for_an_empty_one(shop):
+    class Down:
+        async def get(self, queue, task_id):
+            raise StoreUnavailableError("down")
+
+    shop.service._archive = Down()
+
+    with pytest.raises(StoreUnavailableError):
+        await shop.service.get("mail", "task-1")
+
+
+async def test_an_archived_task_is_not_found_by_workers(shop, move):
+    put_in_archive(shop, a_claimed_task().complete(worker_id="worker-1", at=START, success=None))
+
+    with pytest.raises(TaskNotFoundError):
+        await move(shop.service)
