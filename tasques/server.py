@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from tasques.bootstrap import Application, application
+from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError
 from tasques.repository.setup_errors import SetupError
 from tasques.settings import BindAddress, ServerSettings
@@ -202,7 +203,7 @@ async def _serve(
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         # Whole seconds by its annotation only.
-        timeout_graceful_shutdown=seconds * _PART_FOR_REQUESTS,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=seconds,  # type: ignore[arg-type]
     )
 
     def started() -> None:
@@ -214,7 +215,7 @@ async def _serve(
         loops = [
             group.create_task(built.broker.run(), name="claim broker"),
             group.create_task(built.presence.run(lambda: built.broker.is_active), name="presence"),
-            group.create_task(_stop_when_told(stop, server, built), name="stop"),
+            group.create_task(_stop_when_told(stop, server, built, seconds), name="stop"),
         ]
         await server.serve(sockets=[listener])
         for loop in loops:
@@ -223,12 +224,17 @@ async def _serve(
     log.info("stopped")
 
 
-async def _stop_when_told(stop: asyncio.Event, server: uvicorn.Server, built: Application) -> None:
+async def _stop_when_told(
+    stop: asyncio.Event, server: uvicorn.Server, built: Application, seconds: float
+) -> None:
     await stop.wait()
     log.info("stopping")
     server.should_exit = True
     # Claims that wait would use up the time that there is for stopping.
     built.broker.close()
+    # So would requests for which Elasticsearch has no answer: they get one from us in the end.
+    await SystemClock().sleep(seconds * _PART_FOR_REQUESTS)
+    await built.finish(seconds * (1 - _PART_FOR_REQUESTS))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from typing import Final
@@ -9,9 +10,10 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasques.api.answers import send_answer
-from tasques.api.errors import INTERNAL_ERROR
+from tasques.api.errors import INTERNAL_ERROR, error_answer
 from tasques.api.headers import find_header
 from tasques.api.health import LIVE_PATH, READY_PATH
+from tasques.domain.errors import ShuttingDownError
 from tasques.domain.ports import Clock
 
 log = logging.getLogger("tasques.api.access")
@@ -19,6 +21,7 @@ log = logging.getLogger("tasques.api.access")
 CLIENT_GONE: Final = 499
 """What is logged as the status when the client left before it was answered."""
 
+_STOPPED: Final = ShuttingDownError("The server stopped before the request was complete.")
 _PROBES: Final = frozenset({LIVE_PATH, READY_PATH})
 _TRACE_PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\b")
 
@@ -28,7 +31,8 @@ class AccessLog:
 
     Logged are the method, the route's template, the status, the milliseconds, and the trace id of
     a `traceparent` header; never a path, a query, a header or a body. What no one else caught is
-    logged here, with its traceback.
+    logged here, with its traceback. A request that is cancelled was not complete when the server
+    stopped.
     """
 
     def __init__(self, app: ASGIApp, clock: Clock, *, enabled: bool) -> None:
@@ -52,6 +56,9 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, noting_send)
+        except asyncio.CancelledError:  # the server stops, and the client is slow
+            if status == CLIENT_GONE:
+                await send_answer(noting_send, error_answer(_STOPPED))
         except Exception:
             log.exception("a request failed", extra=_about(scope, 500))
             if status == CLIENT_GONE:
