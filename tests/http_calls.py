@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -63,20 +63,27 @@ class Caller:
         assert status == expected, f"{method} {path}: {status} {answer}"
         return answer
 
-    # -------------------------------------------------------------- claims that wait
+    # -------------------------------------------------------------- requests that wait
 
     @contextmanager
-    def parked(self, queue: str, count: int, block_for: str = "20s") -> Iterator[list[ParkedClaim]]:
-        """So many claims that wait for tasks of a queue, each on a connection of its own."""
-        claims: list[ParkedClaim] = []
+    def posted(self, path: str, body: object) -> Iterator[Posted]:
+        """A request that was sent, to be answered later."""
+        request = Posted(self, path, body)
         try:
-            for _ in range(count):
-                claims.append(ParkedClaim(self, queue, block_for))  # noqa: PERF401 - to be closed
-            self._serve_a_later_claim(queue)
-            yield claims
+            yield request
         finally:
-            for claim in claims:
-                claim.close()
+            request.close()
+
+    @contextmanager
+    def parked(self, queue: str, count: int, block_for: str = "20s") -> Iterator[list[Posted]]:
+        """So many claims that wait for tasks of a queue, each on a connection of its own."""
+        body = {"queues": [queue], "block_for": block_for}
+        with ExitStack() as stack:
+            posted = [
+                stack.enter_context(self.posted("/tasques/claims", body)) for _ in range(count)
+            ]
+            self._serve_a_later_claim(queue)
+            yield posted
 
     def _serve_a_later_claim(self, queue: str) -> None:
         """A claim that came later and was served tells that the others were read."""
@@ -86,15 +93,14 @@ class Caller:
         self.tell("done", task)
 
 
-class ParkedClaim:
-    """A claim that was sent and is not answered yet."""
+class Posted:
+    """A request that was sent and whose answer was not read yet."""
 
-    def __init__(self, caller: Caller, queue: str, block_for: str) -> None:
+    def __init__(self, caller: Caller, path: str, body: object) -> None:
         there = urlsplit(caller.address)
         self.connection = HTTPConnection(there.hostname or "", there.port, timeout=PATIENCE)
-        body = json.dumps({"queues": [queue], "block_for": block_for})
         headers = {"X-TASQUES-WORKER-ID": caller.worker}
-        self.connection.request("POST", "/tasques/claims", body, headers)
+        self.connection.request("POST", path, json.dumps(body), headers)
 
     def answer(self) -> tuple[int, Any]:
         """Wait for the answer."""

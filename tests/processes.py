@@ -112,6 +112,11 @@ class Command:
                 return str(json.loads(line)["address"])
         return None
 
+    def assert_calm(self) -> None:
+        """It has met nothing that it was not made for."""
+        for sign in ("Traceback", '"stack_trace"', '"asyncio"', '"py.warnings"'):
+            assert sign not in self.output, self.last_words()
+
     def last_words(self) -> str:
         """The end of what it said, which should tell why."""
         return self.output[-_SHOWN:]

@@ -35,7 +35,7 @@ async def address(elasticsearch, elasticsearch_url, tmp_path_factory):
     run("setup", folder=folder, settings=settings)
     with running("server", folder=folder, settings=settings) as server:
         yield server.wait_until_ready()
-    assert "Traceback" not in server.output
+    server.assert_calm()
     await elasticsearch.indices.delete(index="test-clients-tasks-v1")
     await elasticsearch.indices.delete_index_template(name="test-clients-tasks")
 

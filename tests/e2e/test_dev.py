@@ -90,7 +90,7 @@ def test_one_command_runs_everything(tmp_path, default_port):
         dev.stop(signal.SIGINT)
 
     nothing_is_left_of(family)
-    assert "Traceback" not in dev.output
+    dev.assert_calm()
 
 
 def test_data_are_kept_for_the_next_start(public, tmp_path):
@@ -116,7 +116,7 @@ def test_data_are_kept_for_the_next_start(public, tmp_path):
         dev.stop(signal.SIGTERM)
 
     nothing_is_left_of(family)
-    assert "Traceback" not in dev.output
+    dev.assert_calm()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -137,7 +137,7 @@ def test_it_can_be_stopped_while_it_starts(tmp_path, number, moment):
         dev.kill()
 
     nothing_is_left_of(family)
-    assert "Traceback" not in dev.output
+    dev.assert_calm()
 
 
 @pytest.mark.parametrize("option", ["--port", "--elasticsearch-port"])

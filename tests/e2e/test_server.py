@@ -94,7 +94,7 @@ def test_a_server_waits_for_elasticsearch_and_outlives_its_restart(tmp_path, moo
         server.wait_until_ready()
         claimed = Caller(address).claim("q")
         assert claimed[0]["id"] == task["id"]
-    assert "Traceback" not in server.output
+    server.assert_calm()
 
 
 def test_a_server_can_be_stopped_while_it_waits_for_elasticsearch(tmp_path, settings):
@@ -111,7 +111,7 @@ def test_a_server_can_be_stopped_while_it_waits_for_elasticsearch(tmp_path, sett
             server.stop()
         finally:
             server.kill()
-    assert "Traceback" not in server.output
+    server.assert_calm()
 
 
 def test_a_server_ends_while_elasticsearch_hangs(tmp_path, moody, moody_settings):
@@ -124,12 +124,16 @@ def test_a_server_ends_while_elasticsearch_hangs(tmp_path, moody, moody_settings
         with worker.parked("parked", 5) as claims:
             node.pause()
             try:
-                server.process.terminate()
+                with worker.posted("/tasques", {"queue": "q", "kind": "k"}) as write:
+                    assert status_of(f"{worker.address}/health/live") == 200  # it was read, too
+                    server.process.terminate()
+                    status, answer = write.answer()
                 assert [claim.answer() for claim in claims] == [(200, [])] * 5
                 server.stop()
             finally:
                 node.resume()
-    assert "Traceback" not in server.output
+    assert (status, answer["code"]) == (503, "outcome_unknown")
+    server.assert_calm()
 
 
 def test_requests_are_logged_without_what_is_secret(tmp_path, settings):
