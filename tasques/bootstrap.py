@@ -1,0 +1,287 @@
+"""From settings to a running application: the only module that knows every layer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+from uuid import uuid4
+
+from elasticsearch import AsyncElasticsearch
+from starlette.types import ASGIApp
+
+from tasques.api.app import create_app
+from tasques.api.requests import RequestDefaults
+from tasques.background_tasks import BackgroundTasks
+from tasques.clock import SystemClock
+from tasques.domain.errors import StoreUnavailableError, UnavailableError
+from tasques.repository.archive import ElasticsearchTaskArchive
+from tasques.repository.bulk import BulkWriter, WriteLimits
+from tasques.repository.client import ClientOptions, build_client
+from tasques.repository.connection import Connection
+from tasques.repository.indices import IndexNames
+from tasques.repository.lifecycle import LifecyclePolicy, RolloverConditions, default_policy
+from tasques.repository.presence import ElasticsearchPresenceRepository
+from tasques.repository.reads import DocumentReader
+from tasques.repository.setup import check, setup
+from tasques.repository.setup_errors import SetupError
+from tasques.repository.setup_report import SetupReport
+from tasques.repository.tasks import ElasticsearchTaskRepository
+from tasques.services.claims import BrokerLimits, ClaimBroker
+from tasques.services.giving_back import GivingBack
+from tasques.services.last_seen import LastSeen
+from tasques.services.slots import Presence, Slots
+from tasques.services.tasks import TaskService
+from tasques.settings import ServerSettings
+from tasques.unique import UniqueMarks
+
+_MAX_REMEMBERED_TASKS: Final = 50_000
+_MAX_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
+_CHECK_TIMEOUT: Final = 2.0
+_PRESENCE_INTERVAL: Final = 2.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Application:
+    """Everything that runs in one server process.
+
+    Attributes:
+        asgi: the HTTP side.
+        broker: what hands out tasks; its `run` has to be running.
+        presence: which tasks this process hands out first; its `run` has to be running.
+        client: the Elasticsearch client.
+        names: what is called what in Elasticsearch.
+    """
+
+    asgi: ASGIApp
+    broker: ClaimBroker
+    presence: Presence
+    client: AsyncElasticsearch
+    names: IndexNames
+    _writer: BulkWriter
+    _reader: DocumentReader
+    _background: BackgroundTasks
+
+    async def setup_problems(self) -> list[str]:
+        """What set-up would have to do before this server can work, a sentence each.
+
+        Raises:
+            SetupError, StoreUnavailableError: it can not be found out.
+        """
+        return await check(self.client.options(request_timeout=_CHECK_TIMEOUT), self.names)
+
+    async def finish(self, seconds: float) -> None:
+        """Write what is still to be written, within that time; say of the rest that it was not."""
+        self.broker.close()
+        with suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(seconds / 3):
+                await self.presence.leave()
+        await self._background.drain(seconds / 3)
+        await self._writer.close(seconds / 3)
+        await self._reader.close()
+
+
+@asynccontextmanager
+async def application(settings: ServerSettings) -> AsyncIterator[Application]:
+    """Build everything, and close the connections in the end."""
+    client = build_client(client_options(settings))
+    try:
+        yield _build(settings, client)
+    finally:
+        await client.close()
+
+
+async def run_setup(settings: ServerSettings) -> SetupReport:
+    """Make, repair or upgrade what Tasques needs in Elasticsearch. Raises as `setup`."""
+    store = settings.elasticsearch
+    names = IndexNames(store.index_prefix)
+    async with build_client(client_options(settings)) as client:
+        return await setup(
+            client,
+            names=names,
+            shards=store.shards,
+            replicas=store.replicas,
+            refresh_interval=store.refresh_interval,
+            archive_policy=_archive_policy(settings, names),
+        )
+
+
+def _archive_policy(settings: ServerSettings, names: IndexNames) -> LifecyclePolicy | None:
+    lifecycle = settings.lifecycle_setup.archived_tasks
+    if not lifecycle.enabled:
+        return None
+    if (custom := lifecycle.custom_policy) is not None:
+        return LifecyclePolicy(custom.name, custom.policy)
+    return default_policy(names, _rollover_conditions(settings))
+
+
+def _rollover_conditions(settings: ServerSettings) -> RolloverConditions:
+    rollover = settings.lifecycle_setup.archived_tasks.rollover
+    return RolloverConditions(
+        max_age=rollover.max_age,
+        max_primary_shard_size=rollover.max_primary_shard_size,
+        max_docs=rollover.max_docs,
+    )
+
+
+def client_options(settings: ServerSettings) -> ClientOptions:
+    """How to reach Elasticsearch, from the settings."""
+    store = settings.elasticsearch
+    return ClientOptions(
+        addresses=store.addresses,
+        user=(store.user.name, store.user.password.get_secret_value()) if store.user else None,
+        api_key=store.api_key.get_secret_value() if store.api_key else None,
+        ca_file=store.ca_file,
+        verify_certificates=store.verify_certificates,
+        request_timeout=store.request_timeout.total_seconds(),
+    )
+
+
+def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
+    clock = SystemClock()
+    random = Random()  # noqa: S311 - jitter, no secrets
+    new_mark = UniqueMarks()
+    background = BackgroundTasks()
+    names = IndexNames(settings.elasticsearch.index_prefix)
+    connection = Connection(client, authorization=client_options(settings).authorization)
+    limits = _write_limits(settings)
+    writer = BulkWriter(connection, limits=limits, clock=clock, random=random)
+    reader = DocumentReader(
+        connection,
+        clock=clock,
+        random=random,
+        deadline=limits.deadline,
+        request_timeout=limits.request_timeout,
+        max_pending=limits.max_pending_operations,
+    )
+    tasks = ElasticsearchTaskRepository(
+        alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
+        connection=connection,
+        writer=writer,
+        reader=reader,
+        clock=clock,
+        new_write_id=new_mark,
+        request_timeout=limits.request_timeout,
+    )
+    slots = Slots()
+    presence = Presence(
+        processes=ElasticsearchPresenceRepository(
+            alias=names.processes_alias,
+            connection=connection,
+            writer=writer,
+            reader=reader,
+            request_timeout=limits.request_timeout,
+        ),
+        process_id=new_mark(),
+        slots=slots,
+        clock=clock,
+        interval=_PRESENCE_INTERVAL,
+    )
+    last_seen = LastSeen(max_tasks=_MAX_REMEMBERED_TASKS, max_bytes=_MAX_REMEMBERED_BYTES)
+    broker = ClaimBroker(
+        tasks=tasks,
+        last_seen=last_seen,
+        clock=clock,
+        new_claim_id=lambda: secrets.token_urlsafe(16),
+        giving_back=GivingBack(
+            tasks=tasks,
+            clock=clock,
+            random=random,
+            background=background,
+        ),
+        background=background,
+        slots=slots,
+        limits=_broker_limits(settings),
+    )
+    archive = ElasticsearchTaskArchive(
+        tasks_alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
+        connection=connection,
+        conditions=_rollover_conditions(settings),
+        max_bytes=limits.max_bytes,
+        request_timeout=limits.request_timeout,
+    )
+    service = TaskService(
+        tasks=tasks,
+        archive=archive,
+        claimable=broker,
+        last_seen=last_seen,
+        clock=clock,
+        random=random,
+        new_task_id=lambda: uuid4().hex,
+        new_incarnation=new_mark,
+        conflict_retries=settings.tasks.defaults.version_conflict_retry_times,
+    )
+
+    async def readiness() -> str | None:
+        try:
+            problems = await built.setup_problems()
+        except (SetupError, StoreUnavailableError) as error:
+            return str(error)
+        return " ".join(problems) or None
+
+    built = Application(
+        asgi=create_app(
+            tasks=service,
+            claims=broker,
+            defaults=_request_defaults(settings),
+            users=_users(settings),
+            readiness=readiness,
+            clock=clock,
+            access_log=settings.logging.access,
+        ),
+        broker=broker,
+        presence=presence,
+        client=client,
+        names=names,
+        _writer=writer,
+        _reader=reader,
+        _background=background,
+    )
+    return built
+
+
+def _write_limits(settings: ServerSettings) -> WriteLimits:
+    write = settings.elasticsearch.write
+    return WriteLimits(
+        max_in_flight=write.max_in_flight,
+        max_operations=write.max_batch_operations,
+        max_bytes=write.max_batch_bytes,
+        deadline=write.deadline.total_seconds(),
+        request_timeout=settings.elasticsearch.request_timeout.total_seconds(),
+        max_pending_operations=write.max_pending_operations,
+        max_pending_bytes=write.max_pending_bytes,
+    )
+
+
+def _broker_limits(settings: ServerSettings) -> BrokerLimits:
+    claims = settings.tasks.claims
+    return BrokerLimits(
+        max_parked=claims.max_parked,
+        max_search=claims.search_size,
+        refresh_min_interval=claims.refresh_min_interval.total_seconds(),
+        poll_interval=claims.poll_interval.total_seconds(),
+    )
+
+
+def _request_defaults(settings: ServerSettings) -> RequestDefaults:
+    defaults = settings.tasks.defaults
+    return RequestDefaults(
+        retry_times=defaults.retry_times,
+        processing_timeout=defaults.worker_processing_timeout,
+        claim_amount=defaults.claim_amount,
+        block_for=defaults.block_for,
+        max_block_for=settings.tasks.claims.max_block_for,
+        max_body_size=settings.max_body_size,
+    )
+
+
+def _users(settings: ServerSettings) -> dict[str, str]:
+    if settings.auth is None:
+        return {}
+    return {user.name: user.password.get_secret_value() for user in settings.auth.basic_auth}
