@@ -26,6 +26,8 @@ _UNUSED: Final = ("logThreads", "logMultiprocessing", "logAsyncioTasks")
 """What `logging` looks up for each record although no line shows it; see its optimisation notes."""
 _CHATTY: Final = ("aiohttp", "asyncio", "elastic_transport", "elasticsearch", "urllib3")
 """Libraries that log each request, or their own doings, below warning."""
+_REPEATING: Final = "elastic_transport.node_pool"
+"""Warns of each failed request, which whoever made the request does as well, in our words."""
 
 
 def configure(
@@ -62,6 +64,7 @@ def configure(
     root.setLevel(number)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    logging.getLogger(_REPEATING).setLevel(max(number, logging.ERROR))
     logging.getLogger("uvicorn.access").disabled = True  # the API writes a line of its own
     logging.captureWarnings(capture=True)
 
