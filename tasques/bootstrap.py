@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -15,10 +15,14 @@ from elasticsearch import AsyncElasticsearch
 from starlette.types import ASGIApp
 
 from tasques.api.app import create_app
+from tasques.api.health import Probes
 from tasques.api.requests import RequestDefaults
+from tasques.background.chore import Chore
+from tasques.background.service import BackgroundService
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
+from tasques.election import candidate
 from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.client import ClientOptions, build_client
@@ -53,6 +57,7 @@ class Application:
         asgi: the HTTP side.
         broker: what hands out tasks; its `run` has to be running.
         presence: which tasks this process hands out first; its `run` has to be running.
+        background: the election and the chores of the leader; its `run` has to be running.
         client: the Elasticsearch client.
         names: what is called what in Elasticsearch.
     """
@@ -60,11 +65,13 @@ class Application:
     asgi: ASGIApp
     broker: ClaimBroker
     presence: Presence
+    background: BackgroundService
     client: AsyncElasticsearch
     names: IndexNames
     _writer: BulkWriter
     _reader: DocumentReader
     _background: BackgroundTasks
+    _settings: ServerSettings
 
     async def setup_problems(self) -> list[str]:
         """What set-up would have to do before this server can work, a sentence each.
@@ -73,6 +80,10 @@ class Application:
             SetupError, StoreUnavailableError: it can not be found out.
         """
         return await check(self.client.options(request_timeout=_CHECK_TIMEOUT), self.names)
+
+    async def setup(self) -> SetupReport:
+        """Make, repair or upgrade what Tasques needs in Elasticsearch. Raises as `setup`."""
+        return await run_setup(self._settings)
 
     async def finish(self, seconds: float) -> None:
         """Write what is still to be written, within that time; say of the rest that it was not."""
@@ -206,6 +217,15 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         max_bytes=limits.max_bytes,
         request_timeout=limits.request_timeout,
     )
+    election = candidate(
+        settings,
+        server_id=uuid4().hex,
+        alias=names.leader_alias,
+        connection=connection,
+        clock=clock,
+        random=random,
+    )
+    chores: Sequence[Chore] = ()
     service = TaskService(
         tasks=tasks,
         archive=archive,
@@ -231,17 +251,29 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
             claims=broker,
             defaults=_request_defaults(settings),
             users=_users(settings),
-            readiness=readiness,
+            probes=Probes(
+                readiness=readiness,
+                leadership=election.elector.leadership,
+                warnings=election.warnings,
+            ),
             clock=clock,
             access_log=settings.logging.access,
         ),
         broker=broker,
         presence=presence,
+        background=BackgroundService(
+            elector=election.elector,
+            clock_check=election.clock_check,
+            chores=chores,
+            clock=clock,
+            random=random,
+        ),
         client=client,
         names=names,
         _writer=writer,
         _reader=reader,
         _background=background,
+        _settings=settings,
     )
     return built
 

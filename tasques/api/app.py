@@ -15,7 +15,7 @@ from tasques.api.compression import GzipOnDemand
 from tasques.api.document import api_document
 from tasques.api.documentation import documentation_routes
 from tasques.api.errors import install_error_handlers
-from tasques.api.health import Readiness, health_routes
+from tasques.api.health import Probes, health_routes
 from tasques.api.lean_route import LeanRoutes
 from tasques.api.paths import EncodedPaths, install_fallback
 from tasques.api.requests import RequestDefaults
@@ -31,7 +31,7 @@ def create_app(
     claims: ClaimBroker,
     defaults: RequestDefaults,
     users: Mapping[str, str],
-    readiness: Readiness,
+    probes: Probes,
     clock: Clock,
     access_log: bool,
 ) -> ASGIApp:
@@ -42,7 +42,7 @@ def create_app(
         claims: hands out tasks.
         defaults: what requests get that do not say otherwise.
         users: names and their passwords; without any, everybody may use the API.
-        readiness: says why the server is not ready, or None when it is.
+        probes: tell how the server is.
         clock: for what is due now, and for durations in the access log.
         access_log: whether every request is logged.
     """
@@ -57,7 +57,7 @@ def create_app(
         *batch_routes(BatchHandlers(tasks, defaults, clock), auth),
     ]
     app.router.routes.extend(lean)
-    app.include_router(health_routes(readiness))
+    app.include_router(health_routes(probes))
     app.router.routes.extend(
         documentation_routes(lambda: api_document(app.routes, version("tasques")))
     )

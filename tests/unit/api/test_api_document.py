@@ -35,8 +35,10 @@ INTEGERS = {
     ("Version", "seq_num"): ("int64", None),
     ("Version", "primary_term"): ("int64", None),
     ("BatchItem", "status"): ("int32", 0),
+    ("Leader", "pid"): ("int64", None),
+    ("Leader", "term"): ("int64", None),
 }
-NEW_SCHEMAS = {"Batch", "BatchItem", "NewTaskBatch", "TaskResult", "TaskResultBatch"}
+NEW_SCHEMAS = {"Batch", "BatchItem", "Leader", "NewTaskBatch", "TaskResult", "TaskResultBatch"}
 PRINT_THE_DOCUMENT = """
 import asyncio, httpx
 from in_memory_api import build
