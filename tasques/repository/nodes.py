@@ -17,11 +17,11 @@ _LONGEST_PAUSE: Final = 30.0
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A node, and how it is doing."""
+    """A node, and how it is doing; `turn` tells when it was last chosen."""
 
     client: BaseAsyncNode
-    number: int
     under_way: int = 0
+    turn: int = 0
     failures: int = 0
     try_at: float = 0.0
 
@@ -51,7 +51,7 @@ class Nodes:
     """All nodes; the one with the least to do is next, so that none waits behind a slow one."""
 
     def __init__(self, clients: Sequence[BaseAsyncNode]) -> None:
-        self._nodes = [Node(client, number) for number, client in enumerate(clients)]
+        self._nodes = [Node(client) for client in clients]
         self._turns = 0
 
     def __len__(self) -> int:
@@ -73,8 +73,7 @@ class Nodes:
             return self._nodes[0]
         left = [node for node in self._nodes if node not in tried]
         usable = [node for node in left if node.is_usable(now)] or left
+        chosen = min(usable, key=lambda node: (node.under_way, node.turn))
         self._turns += 1
-        return min(usable, key=self._load)
-
-    def _load(self, node: Node) -> tuple[int, int]:
-        return node.under_way, (node.number - self._turns) % len(self._nodes)
+        chosen.turn = self._turns
+        return chosen
