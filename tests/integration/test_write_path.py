@@ -65,8 +65,8 @@ async def make_repository(proxy, names):
     """Repositories behind the proxy; short times, as tests wait for some of them to pass."""
     made = []
 
-    async def make(deadline=8.0, request_timeout=2.0, **limits):
-        client = AsyncElasticsearch(proxy.url)
+    async def make(deadline=8.0, request_timeout=2.0, addresses=(), **limits):
+        client = AsyncElasticsearch([proxy.url, *addresses])
         connection = Connection(client, authorization=None)
         clock = SystemClock()
         times = {"deadline": deadline, "request_timeout": request_timeout}
@@ -308,6 +308,35 @@ async def test_an_outage_makes_two_lines_in_the_log(tasks, proxy, caplog):
         "Elasticsearch does not answer",
         "Elasticsearch answers again",
     ]
+
+
+# ---------------------------------------------------------------------- several nodes
+
+
+async def test_a_node_that_is_gone_costs_nothing(make_repository, proxy, elasticsearch_url):
+    """What one node does not take is sent to another at once: no request fails."""
+    await proxy.refuse_connections()
+    tasks = await make_repository(addresses=[elasticsearch_url])
+
+    answers = [
+        await tasks._connection.request("POST", "/_refresh", timeout=PATIENCE) for _ in range(9)
+    ]
+
+    assert [answer.status for answer in answers] == [200] * 9
+
+
+async def test_a_node_that_hangs_holds_up_one_request_and_no_more(
+    make_repository, proxy, elasticsearch_url
+):
+    """Others get the work; the one that hangs is tried again now and then, by one request."""
+    tasks = await make_repository(addresses=[elasticsearch_url], request_timeout=0.5)
+    proxy.fault = delay_request(30)
+
+    created = [await tasks.create(task) for task in some_tasks(50)]
+    together = await create_all(tasks, [a_task(id=f"t{number}") for number in range(50)])
+
+    assert kinds([*created, *together]) == {"Task": 100}
+    assert len(proxy.requests) <= 5
 
 
 # ---------------------------------------------------------------------- overload

@@ -163,6 +163,52 @@ async def test_without_a_master_writes_are_tried_again(writer, connection, clock
     assert await kinds(waiting) == [Version]
 
 
+# ---------------------------------------------------------------------- several of one caller
+
+
+def submit_all(writer, *names, lane=Lane.CREATE):
+    bodies = [an_operation(name) for name in names]
+    return asyncio.create_task(writer.submit_all(lane, bodies))
+
+
+async def test_several_operations_of_a_caller_are_answered_each_for_itself(writer, connection):
+    waiting = submit_all(writer, *"abc")
+
+    (await connection.next()).answer_items(done(1), refused(409), done(2))
+
+    (outcome,) = await outcomes([waiting])
+    assert outcome[::2] == [Version(1, 1), Version(2, 1)]
+    assert isinstance(outcome[1], WriteConflictError)
+
+
+async def test_what_finds_no_room_does_not_fail_the_others(make_writer, connection):
+    writer = make_writer(max_pending_operations=5)
+    waiting = submit_all(writer, *"abcdef")
+
+    (await connection.next()).succeed()
+
+    (outcome,) = await outcomes([waiting])
+    assert [type(each) for each in outcome] == [Version] * 4 + [OverloadedError] * 2
+
+
+async def test_no_operations_are_answered_at_once(writer, connection):
+    assert await outcomes([submit_all(writer)]) == [[]]
+    assert connection.requests == []
+
+
+async def test_a_caller_of_several_that_goes_breaks_nothing(writer, connection, caplog):
+    gone = submit_all(writer, *"ab")
+    stays = submit(writer, "c")
+    request = await connection.next()
+
+    gone.cancel()
+    await settle()
+    request.answer_items(done(), refused(400), done())
+
+    assert await kinds(stays) == [Version]
+    assert len(writer._pending) == 0
+
+
 # ---------------------------------------------------------------------- overload
 
 
