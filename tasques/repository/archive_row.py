@@ -53,18 +53,19 @@ class ArchiveRow:
         names = [index.name for index in self.indices]
         return names.index(name) if name in names else len(names)
 
-    def older_than_written(self, finished_at: datetime) -> list[str]:
-        """Which other indices may hold a task that was finished then.
+    def may_hold(self, finished_at: datetime) -> list[str]:
+        """Which indices may hold a task that was finished then.
 
         Those that were written after it was finished: into one that was rolled over before, it
-        can not have been put. It does not matter how old tasks have to be to be archived: that is
-        a setting, and settings change.
+        can not have been put. How old tasks have to be to be archived does not matter here: that
+        is a setting, and settings change.
         """
-        return [
+        older = [
             index.name
             for index, successor in pairwise(self.indices)
             if successor.created_at >= finished_at - _CLOCK_DIFFERENCE
         ]
+        return [*older, self.written.name]
 
 
 async def read_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -23,8 +23,9 @@ class Storing:
 
     A task is only ever created under its own `_id`, so whoever comes second gets a conflict,
     which means that it is there. But an `_id` is unique within one index only, and the archive
-    goes on in new ones: so the older indices into which an earlier try may have put the task are
-    asked for it first; and afterwards, if there was a roll-over meanwhile.
+    goes on in new ones. So *after* a task was created, the other indices that an earlier or a
+    concurrent try may have put it into are asked for it, and of several copies the oldest stays.
+    To ask before would be neither needed nor enough: the other one may still be on its way.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Storing:
         self._alias = alias
         self._bulk = bulk
         self._may_write = may_write
-        # Of each task: the indices that have it, with the version if it was read.
+        # Of each task: the indices that have it, with the version if it is known.
         self._copies: list[dict[str, Version | None]] = [{} for _ in tasks]
         self._errors: list[TasquesError | None] = [None for _ in tasks]
 
@@ -47,33 +48,39 @@ class Storing:
         """Return for each task None, if it is in the archive for good, or why it may not be.
 
         Raises:
-            NotLeadingError, StoreUnavailableError: it was broken off; nothing is certain.
+            NotLeadingError, UnavailableError: it was broken off; nothing is certain.
         """
-        row = await self._read_row()
-        older = [row.older_than_written(task.finished_at) for task in self._tasks]
-        await self._look(range(len(self._tasks)), older)
-        there = [number for number, copies in enumerate(self._copies) if copies]
-        if there:  # is it in the written one as well?
-            await self._look(there, [[row.written.name]] * len(there))
-        created = await self._create(row)
-        if created:
-            row = await self._read_row()
-            older = [row.older_than_written(self._tasks[number].finished_at) for number in created]
-            await self._look(created, [[*indices, row.written.name] for indices in older])
-        await self._remove_doubles(row)
-        await self._refresh()
+        await self._create()
+        if any(self._copies):
+            row = await read_row(self._bulk.connection, self._alias, timeout=self._bulk.timeout)
+            await self._look(row)
+            await self._remove_doubles(row)
+            await self._refresh()
         return self._errors
 
-    async def _read_row(self) -> ArchiveRow:
-        return await read_row(self._bulk.connection, self._alias, timeout=self._bulk.timeout)
+    async def _create(self) -> None:
+        operations = [self._creation(task) for task in self._tasks]
+        items = await self._bulk.send(operations, self._may_write)
+        for number, item in enumerate(items):
+            if item.status in _IS_THERE:
+                self._copies[number][item.index] = item.version
+            else:
+                self._errors[number] = item.error
 
-    async def _look(self, numbers: Iterable[int], indices: Sequence[Sequence[str]]) -> None:
-        """Look for tasks, each in its indices."""
-        places = {
-            Place(index, self._tasks[number].archive_id): number
-            for number, where in zip(numbers, indices, strict=True)
-            for index in where
-        }
+    def _creation(self, task: FoundFinishedTask) -> bytes:
+        action = {"create": {"_index": self._alias, "_id": task.archive_id}}
+        return orjson.dumps(action) + b"\n" + orjson.dumps(task.source) + b"\n"
+
+    async def _look(self, row: ArchiveRow) -> None:
+        """Find out which other indices have the tasks."""
+        places: dict[Place, int] = {}
+        for number, (task, copies) in enumerate(zip(self._tasks, self._copies, strict=True)):
+            if not copies:
+                continue
+            indices = {*row.may_hold(task.finished_at), *copies}
+            if len(indices) > 1:
+                known = {index for index, version in copies.items() if version is not None}
+                places |= {Place(name, task.archive_id): number for name in indices - known}
         found = await look_up(self._bulk.connection, list(places), timeout=self._bulk.timeout)
         for place, outcome in found.items():
             number = places[place]
@@ -81,37 +88,15 @@ class Storing:
                 self._errors[number] = outcome
             elif outcome is not None:
                 self._copies[number][place.index] = outcome
-
-    async def _create(self, row: ArchiveRow) -> list[int]:
-        """Create what is nowhere; return those that another index than was expected has."""
-        numbers = [
-            number
-            for number, copies in enumerate(self._copies)
-            if not copies and self._errors[number] is None
-        ]
-        operations = [self._creation(self._tasks[number]) for number in numbers]
-        elsewhere = []
-        for number, item in zip(
-            numbers, await self._bulk.send(operations, self._may_write), strict=True
-        ):
-            if item.status not in _IS_THERE:
-                self._errors[number] = item.error
-                continue
-            self._copies[number][item.index] = item.version
-            if item.index != row.written.name:  # there was a roll-over meanwhile
-                elsewhere.append(number)
-        return elsewhere
-
-    def _creation(self, task: FoundFinishedTask) -> bytes:
-        action = {"create": {"_index": self._alias, "_id": task.archive_id}}
-        return orjson.dumps(action) + b"\n" + orjson.dumps(task.source) + b"\n"
+            elif place.index in self._copies[number]:
+                # The other one has just removed it as a double; the next pass sees what is left.
+                self._errors[number] = StoreUnavailableError("Others archive it, too.")
 
     async def _remove_doubles(self, row: ArchiveRow) -> None:
-        """Where two tries were made before and after a roll-over, the first one counts."""
         doubles = [
             (number, index)
             for number, copies in enumerate(self._copies)
-            if len(copies) > 1
+            if self._errors[number] is None
             for index in sorted(copies, key=row.position)[1:]
         ]
         operations = [self._removal(number, index) for number, index in doubles]
