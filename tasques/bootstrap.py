@@ -35,7 +35,8 @@ from tasques.repository.setup import check, setup
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
 from tasques.repository.tasks import ElasticsearchTaskRepository
-from tasques.services.claims import BrokerLimits, ClaimBroker
+from tasques.services.broker_limits import BrokerLimits
+from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.slots import Presence, Slots

@@ -22,12 +22,12 @@ from tasques.api.requests import RequestDefaults
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
 from tasques.domain.lease import Leadership
-from tasques.services.claims import BrokerLimits, ClaimBroker
+from tasques.services.broker_limits import BrokerLimits
+from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.slots import Slots
 from tasques.services.tasks import TaskService
-
 
 NOBODY_LEADS = Leadership(None, is_this_server=False)
 

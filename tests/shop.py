@@ -14,7 +14,8 @@ from fake_archive import InMemoryTaskArchive
 from fakes import FakeClock, InMemoryTaskRepository, Operation, settle
 
 from tasques.background_tasks import BackgroundTasks
-from tasques.services.claims import BrokerLimits, ClaimBroker
+from tasques.services.broker_limits import BrokerLimits
+from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.slots import Slots

@@ -24,6 +24,7 @@ TaskKey = tuple[str, str]
 _NEVER: Final = float("-inf")
 _FRESH_SECONDS: Final = 1.0  # Elasticsearch's own delay: no search is older than that either
 _LEAST_FRESH_SECONDS: Final = 0.25
+_AGEING_SECONDS: Final = 0.3  # enough for a refresh and a search
 _LEFT_LYING_SECONDS: Final = 0.6  # then a task of another process's slot is anybody's
 _FOREIGN_READY_SECONDS: Final = 0.05  # then others may have seen it
 
@@ -215,6 +216,10 @@ class CandidateBuffer:
     def is_fresh(self, now: float) -> bool:
         """Whether the latest search from the top is recent enough to be relied upon."""
         return now <= self._fresh_until
+
+    def is_ageing(self, now: float) -> bool:
+        """Whether it will soon not be recent enough any more, although it is still in use."""
+        return self._fresh_until - now < _AGEING_SECONDS
 
     def reaches(self, rank: int) -> bool:
         """Whether all that goes before that rank has been found, as far as the index shows it."""

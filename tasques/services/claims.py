@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Final
@@ -30,53 +30,20 @@ from tasques.domain.errors import (
     UnclaimableError,
     VersionConflictError,
 )
-from tasques.domain.ports import Candidate, ClaimSearch, Clock, Lane, TaskRepository
+from tasques.domain.ports import Candidate, Clock, Lane, TaskRepository
 from tasques.domain.task import Task
+from tasques.services.broker_limits import BrokerLimits
 from tasques.services.candidates import CandidateBuffer, GoneVersions, ReadyList
 from tasques.services.giving_back import Claimed, GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.searches import Searches
 from tasques.services.slots import Slots
-from tasques.services.waiting import MAX_ANSWER_BYTES, QueueSet, Waiter
+from tasques.services.waiting import QueueSet, Waiter
 
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 2.0
 _DEALT_AT_A_TURN: Final = 50
-_SMALLEST_SEARCH: Final = 50
-_LARGEST_SEARCH: Final = 10_000  # Elasticsearch's own limit
-_MAX_SEARCHES_AT_ONCE: Final = 100
-_ACTIVE_SECONDS: Final = 5.0
-_FAILURE_PAUSE: Final = 0.5
-_FORGETTING_PAUSE: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerLimits:
-    """Bounds and paces of the broker. Times are in seconds.
-
-    Attributes:
-        max_parked: claims that wait at a time; more are refused.
-        max_in_flight: claims that are being written at a time.
-        max_search: candidates that one search asks for at most.
-        refresh_min_interval: the least time between two refreshes of the index.
-        poll_interval: the time between two searches while nothing happens.
-        max_gone: how many taken versions are remembered.
-        max_ready: how many new tasks are remembered until the index shows them.
-        max_ready_bytes: how many bytes they may have.
-        ready_seconds: for how long.
-        max_queue_sets: how many sets of queues are remembered.
-    """
-
-    max_parked: int = 10_000
-    max_in_flight: int = 1_000
-    max_search: int = 2_000
-    refresh_min_interval: float = 0.2
-    poll_interval: float = 0.3
-    max_gone: int = 200_000
-    max_ready: int = 5_000
-    max_ready_bytes: int = 32 * 1024 * 1024
-    ready_seconds: float = 3.0
-    max_queue_sets: int = 1_000
 
 
 class ClaimBroker:
@@ -117,11 +84,15 @@ class ClaimBroker:
         self._in_flight = 0
         self._parked = 0
         self._numbers = count()
-        self._wake = asyncio.Event()
-        self._refreshed_at = float("-inf")
-        self._active_until = float("-inf")
-        self._was_cold = False
         self._is_closing = False
+        self._searches = Searches(
+            tasks=tasks,
+            queue_sets=self._sets,
+            on_found=self._take_found,
+            slots=slots,
+            clock=clock,
+            limits=limits,
+        )
 
     # ---------------------------------------------------------------- for callers
 
@@ -204,7 +175,7 @@ class ClaimBroker:
     @property
     def is_active(self) -> bool:
         """Whether anybody has been asking for tasks lately."""
-        return self._parked > 0 or self._clock.monotonic() < self._active_until
+        return self._parked > 0 or self._searches.is_active
 
     def close(self) -> None:
         """Answer all that wait with what they have, and take no more claims."""
@@ -216,20 +187,7 @@ class ClaimBroker:
 
     async def run(self) -> None:
         """Search while somebody waits; never returns by itself."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while (pause := await self._look()) is not None:
-                if pause <= 0:
-                    continue
-                sleeping = asyncio.ensure_future(self._clock.sleep(pause))
-                waking = asyncio.ensure_future(self._wake.wait())
-                try:
-                    await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    sleeping.cancel()
-                    waking.cancel()
-                self._wake.clear()
+        await self._searches.run()
 
     # ---------------------------------------------------------------- coming and going
 
@@ -237,7 +195,7 @@ class ClaimBroker:
         queue_set = self._sets.get(queues)
         if queue_set is None:
             self._make_room()
-            queue_set = QueueSet(queues, _SMALLEST_SEARCH, CandidateBuffer(self._slots))
+            queue_set = QueueSet(queues, CandidateBuffer(self._slots))
             self._sets[queues] = queue_set
         if not queue_set.waiters:
             for queue in queues:
@@ -331,7 +289,7 @@ class ClaimBroker:
                 return False
             candidate = self._next_candidate(queue_set, now)
             if candidate is None:
-                self._wake.set()
+                self._searches.wake()
                 self._all_dealt(queue_set, now)
                 return False
             self._start_claim(queue_set, waiter, candidate)
@@ -366,11 +324,19 @@ class ClaimBroker:
             candidate = found
             if found is not None:
                 buffer.drop_first()
-                if buffer.is_low and buffer.next_rank is not None:
-                    self._wake.set()
+                self._look_ahead(queue_set, now)
         if candidate is not None:
             self._gone.add((candidate.queue, candidate.task_id), candidate.version)
         return candidate
+
+    def _look_ahead(self, queue_set: QueueSet, now: float) -> None:
+        """Have the next search made while there is still something to deal."""
+        buffer = queue_set.buffer
+        if not queue_set.is_ageing and buffer.is_ageing(now):
+            queue_set.is_ageing = True
+            self._searches.wake()
+        elif buffer.is_low and buffer.next_rank is not None:
+            self._searches.wake()
 
     def _start_claim(self, queue_set: QueueSet, waiter: Waiter, candidate: Candidate) -> None:
         waiter.in_flight += 1
@@ -427,118 +393,7 @@ class ClaimBroker:
         self._deal()
         self._answer(queue_set, waiter)
 
-    # ---------------------------------------------------------------- searching
-
-    async def _look(self) -> float | None:
-        """Search for those who need it; return the seconds until the next look, None if nobody."""
-        now = self._clock.monotonic()
-        waiting = [each for each in self._sets.values() if each.first_wanting() is not None]
-        if not waiting:
-            self._was_cold = False
-            return _FORGETTING_PAUSE if self._expire(self._sets.values(), now) else None
-        urgent = [each for each in waiting if self._is_urgent(each, now)]
-        cold = [each for each in urgent if each.buffer.is_exhausted]
-        interval = self._limits.poll_interval
-        if now < self._active_until:
-            interval = min(interval, self._limits.refresh_min_interval)
-        if any(each.failure is not None for each in waiting):
-            interval = max(interval, _FAILURE_PAUSE)
-        next_poll = self._refreshed_at + interval
-        is_poll_due = now >= next_poll
-        # What waits for a set's first look is most likely old enough to be seen without a refresh.
-        # But an endless stream of first looks must not keep the others from their polls.
-        self._was_cold, was_cold = bool(cold), self._was_cold
-        if cold and not (is_poll_due and was_cold):
-            await self._search(cold, with_refresh=False)
-        elif is_poll_due:
-            self._was_cold = False
-            self._expire((each for each in self._sets.values() if not each.waiters), now)
-            await self._search(waiting, with_refresh=True)
-        elif urgent:
-            await self._search(urgent, with_refresh=False)
-        else:
-            return next_poll - now
-        return 0.0
-
-    def _expire(self, queue_sets: Iterable[QueueSet], now: float) -> bool:
-        """Let go of candidates that are too old; whether any are left."""
-        left = [queue_set.buffer.expire(now) for queue_set in queue_sets]
-        return any(left)
-
-    def _is_urgent(self, queue_set: QueueSet, now: float) -> bool:
-        """Whether to search at once instead of at the next poll."""
-        buffer = queue_set.buffer
-        if queue_set.failure is not None:
-            return False
-        if not queue_set.buffer.is_fresh(now):
-            return True
-        if any(
-            waiter.looks_once and not waiter.has_looked and waiter.arrived_at > buffer.searched_at
-            for waiter in queue_set.wanting()
-        ):
-            return True
-        return buffer.is_low and buffer.next_rank is not None
-
-    async def _search(self, queue_sets: list[QueueSet], *, with_refresh: bool) -> None:
-        if with_refresh:
-            self._refreshed_at = self._clock.monotonic()
-        for start in range(0, len(queue_sets), _MAX_SEARCHES_AT_ONCE):
-            batch = queue_sets[start : start + _MAX_SEARCHES_AT_ONCE]
-            try:
-                if with_refresh and start == 0:
-                    await self._tasks.refresh()
-                await self._search_batch(batch)
-            except UnavailableError as error:
-                _fail(batch, error)
-            except Exception:  # one odd answer must not end the serving of claims
-                log.exception("a search for claimable tasks failed")
-                _fail(batch, StoreUnavailableError("Elasticsearch can not search."))
-            for queue_set in batch:
-                self._after_search(queue_set)
-
-    async def _search_batch(self, queue_sets: list[QueueSet]) -> None:
-        now = self._clock.monotonic()
-        due_at = self._clock.now()
-        searches = []
-        for queue_set in queue_sets:
-            is_next_page = queue_set.buffer.is_fresh(now) and queue_set.buffer.is_low
-            searches.append(
-                ClaimSearch(
-                    queues=queue_set.queues,
-                    due_at=due_at,
-                    size=self._search_size(queue_set),
-                    from_rank=queue_set.buffer.next_rank if is_next_page else None,
-                )
-            )
-        results = await self._tasks.search_claimable(searches)
-        for queue_set, search, found in zip(queue_sets, searches, results, strict=True):
-            queue_set.failure = None
-            if search.from_rank is not None:
-                queue_set.buffer.extend(found, size=search.size)
-            else:
-                answered_at = self._clock.monotonic()
-                queue_set.buffer.replace(
-                    found, size=search.size, searched_at=now, answered_at=answered_at
-                )
-            if found:
-                self._active_until = now + _ACTIVE_SECONDS
-
-    def _search_size(self, queue_set: QueueSet) -> int:
-        """How many candidates to ask for: more where they were used up, fewer where they lay."""
-        wanted = sum(
-            waiter.amount - len(waiter.claimed) - waiter.in_flight for waiter in queue_set.wanting()
-        )
-        if queue_set.buffer.is_low and not queue_set.buffer.is_exhausted:
-            queue_set.size *= 4
-        else:
-            queue_set.size //= 2
-        queue_set.size = max(_SMALLEST_SEARCH, 2 * wanted, queue_set.size)
-        fitting = int(MAX_ANSWER_BYTES / max(1.0, queue_set.buffer.mean_size))
-        queue_set.size = max(1, min(self._limits.max_search, fitting, queue_set.size))
-        # Most of what is found is in other processes' slots.
-        return min(queue_set.size * self._slots.count, _LARGEST_SEARCH)
-
-    def _after_search(self, queue_set: QueueSet) -> None:
+    def _take_found(self, queue_set: QueueSet) -> None:
         if queue_set.failure is None:
             queue_set.is_dealt = False
             self._to_deal[queue_set] = None
@@ -547,8 +402,3 @@ class ClaimBroker:
         for waiter in list(queue_set.waiters.values()):
             waiter.has_looked = True
             self._answer(queue_set, waiter)
-
-
-def _fail(queue_sets: Iterable[QueueSet], error: UnavailableError) -> None:
-    for queue_set in queue_sets:
-        queue_set.failure = error

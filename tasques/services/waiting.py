@@ -12,6 +12,7 @@ from tasques.domain.errors import UnavailableError
 from tasques.services.candidates import CandidateBuffer
 from tasques.services.giving_back import Claimed
 
+SMALLEST_SEARCH: Final = 50
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 _SPARE: Final = 64
 
@@ -70,14 +71,16 @@ class QueueSet:
         size: how many candidates to ask for; grows with the consumption.
         failure: why the latest search failed; None if it did not.
         is_dealt: whether all that the latest search found has been dealt.
+        is_ageing: whether to search again before what was found is too old to be dealt.
     """
 
     queues: tuple[str, ...]
-    size: int
     buffer: CandidateBuffer
+    size: int = SMALLEST_SEARCH
     waiters: dict[int, Waiter] = field(default_factory=dict)
     failure: UnavailableError | None = None
     is_dealt: bool = False
+    is_ageing: bool = False
     _wanting: list[tuple[int, Waiter]] = field(default_factory=list)
 
     def add(self, waiter: Waiter) -> None:

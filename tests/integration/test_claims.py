@@ -13,7 +13,7 @@ from tasques.domain.errors import TaskNotFoundError
 from tasques.domain.ports import Lane
 from tasques.domain.task import Task, TaskState
 from tasques.repository.indices import IndexNames
-from tasques.services.claims import BrokerLimits
+from tasques.services.broker_limits import BrokerLimits
 from tasques.services.slots import Slots
 
 pytestmark = pytest.mark.elasticsearch

@@ -11,7 +11,7 @@ from shop import FOR_LONG, NO_TIME, Shop, ids, running, some_tasks
 
 from tasques.domain.errors import OverloadedError, ShuttingDownError
 from tasques.domain.task import JsonText, TaskState
-from tasques.services.claims import BrokerLimits
+from tasques.services.broker_limits import BrokerLimits
 from tasques.services.waiting import QueueSet, Waiter
 
 A_MOMENT = timedelta(milliseconds=20)

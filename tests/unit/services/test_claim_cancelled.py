@@ -11,7 +11,7 @@ from shop import Shop, ids, running, some_tasks
 
 from tasques.domain.errors import StoreUnavailableError, UnresolvedWriteError
 from tasques.domain.task import TaskState
-from tasques.services.claims import BrokerLimits
+from tasques.services.broker_limits import BrokerLimits
 from tasques.services.last_seen import LastSeen
 
 

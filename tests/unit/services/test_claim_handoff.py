@@ -8,7 +8,7 @@ from factories import START, a_task
 from fakes import settle
 from shop import Shop, ids, running, some_tasks
 
-from tasques.services.claims import BrokerLimits
+from tasques.services.broker_limits import BrokerLimits
 
 
 async def test_a_new_task_goes_to_who_waits_without_search_or_refresh(shop):
