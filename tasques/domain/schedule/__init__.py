@@ -18,9 +18,10 @@ fires whenever the clock shows a matching time, in both passes, and nothing is m
 comes is accepted and never fires.
 
 **Why a search of its own.** The rule is that of robfig/cron for the fields, with changes of
-clocks added. croniter differs in both (`*/1` as a day, steps and lists in gaps, repeated
-times, a weekday 7, `L`, `#`), so it would have to be checked before and corrected after each
-answer; with sets of bits the whole search is shorter than that, and its cost is bounded.
+clocks added. croniter differs in both (`*/1` as a day, empty list items, intervals in gaps,
+repeated times; it takes a weekday 7, `L`, `W`, `#` and turned ranges), so it would have to be
+checked before and corrected after each answer. With sets of bits the whole search is shorter than
+that, and its cost is bounded.
 """
 
 from tasques.domain.schedule.errors import InvalidScheduleError
