@@ -15,6 +15,7 @@ from tasques.domain.task import JsonText
 from tasques.repository.documents import document_id, to_document
 from tasques.repository.features import OLDEST_VERSION, probe
 from tasques.repository.indices import IndexNames, IndexSettings, specs
+from tasques.repository.lifecycle import LifecyclePolicy
 from tasques.repository.setup import check, setup
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_steps import SetupSteps
@@ -465,6 +466,145 @@ async def test_tasks_that_were_moved_to_a_copy_stay_there(client, names):
     assert await check(client, names) == []
     settings = (await client.indices.get(index=copy))[copy]["settings"]["index"]
     assert settings["refresh_interval"] == "1000ms"
+
+
+# ------------------------------------------------------------------------------ the archive
+
+
+def archive_of(names):
+    return next(spec for spec in specs(names) if spec.rolls_over)
+
+
+async def aliases_of_archive(client, names):
+    answer = await client.indices.get_alias(name=names.archive_alias)
+    return {
+        name.removeprefix(f"{names.archive_alias}-"): index["aliases"][names.archive_alias]
+        for name, index in answer.body.items()
+    }
+
+
+async def rolled_over_twice(client, names):
+    """An archive of three indices, of which the newest has lost the alias."""
+    await prepare(client, archive_of(names))
+    for _ in range(2):
+        await client.indices.rollover(alias=names.archive_alias)
+    await client.indices.update_aliases(
+        actions=[
+            {"remove": {"index": f"{names.archive_alias}-000003", "alias": names.archive_alias}},
+            {
+                "add": {
+                    "index": f"{names.archive_alias}-000002",
+                    "alias": names.archive_alias,
+                    "is_write_index": True,
+                }
+            },
+        ]
+    )
+
+
+@pytest.mark.parametrize("begin", [nothing, rolled_over_twice])
+async def test_a_set_up_of_the_archive_that_was_killed_anywhere_is_completed(client, names, begin):
+    """Killed between template, index and alias, the next one ends in the good state."""
+    spec = archive_of(names)
+    written = {"nothing": "000001", "rolled_over_twice": "000003"}[begin.__name__]
+    requests = 0
+    is_interrupted = True
+    while is_interrupted:
+        await remove_everything(client, names.prefix)
+        await begin(client, names)
+        requests += 1
+        is_interrupted = await ends_after(requests, client, spec)
+        await prepare(client, spec)
+
+        aliases = await aliases_of_archive(client, names)
+        assert [name for name, it in aliases.items() if it["is_write_index"]] == [written]
+        assert len(aliases) == int(written)
+    assert requests > 3
+
+
+async def test_an_archive_without_its_alias_gets_it_back_on_every_index(client, names):
+    """Old archived tasks are found again, new ones go to the newest index."""
+    await set_up(client, names)
+    await client.indices.rollover(alias=names.archive_alias)
+    await client.indices.delete_alias(index="*", name=names.archive_alias)
+    assert await check(client, names) == [f"The alias {names.archive_alias} is missing."]
+
+    report = await set_up(client, names)
+
+    assert report.repaired == [f"alias {names.archive_alias} of {names.archive_alias}-000002"]
+    assert await aliases_of_archive(client, names) == {
+        "000001": {"is_write_index": False},
+        "000002": {"is_write_index": True},
+    }
+    assert await check(client, names) == []
+
+
+async def test_a_roll_over_that_was_half_done_is_completed(client, names):
+    """An index that is there without the alias would make every later roll-over fail."""
+    await set_up(client, names)
+    await client.indices.create(index=f"{names.archive_alias}-000002")
+    (problem,) = await check(client, names)
+    assert "000001 instead of" in problem
+
+    report = await set_up(client, names)
+
+    assert report.repaired == [f"alias {names.archive_alias} of {names.archive_alias}-000002"]
+    answer = await client.indices.rollover(alias=names.archive_alias)
+    assert answer["new_index"] == f"{names.archive_alias}-000003"
+    assert not (await set_up(client, names)).is_changed
+
+
+async def test_an_archive_that_is_written_nowhere_is_repaired(client, names):
+    """Of two indices neither of which is for writing, the newest becomes it."""
+    await set_up(client, names)
+    await client.indices.rollover(alias=names.archive_alias)
+    for number in ("000001", "000002"):
+        await client.indices.put_alias(
+            index=f"{names.archive_alias}-{number}", name=names.archive_alias, is_write_index=False
+        )
+    assert "not a plain write alias" in (await check(client, names))[0]
+
+    await set_up(client, names)
+
+    assert (await aliases_of_archive(client, names))["000002"] == {"is_write_index": True}
+    assert await check(client, names) == []
+
+
+async def test_a_new_index_of_the_archive_is_like_the_first(client, names):
+    """A roll-over makes by the template what the set-up makes in full."""
+    await set_up(client, names)
+    answer = await client.indices.rollover(alias=names.archive_alias)
+
+    found = await client.indices.get(index=f"{names.archive_alias}-*", flat_settings=True)
+
+    first, second = found[answer["old_index"]], found[answer["new_index"]]
+    assert second["mappings"] == first["mappings"]
+    for setting in ("number_of_shards", "number_of_replicas", "refresh_interval"):
+        assert second["settings"][f"index.{setting}"] == first["settings"][f"index.{setting}"]
+
+
+async def test_a_prefix_may_be_the_name_of_an_archive(client, names):
+    """The pattern of one installation's archive takes nothing that is another's."""
+    inner = IndexNames(names.archive_alias)
+    for each in (names, inner, names):
+        await set_up(client, each)
+
+    for each in (names, inner):
+        assert await check(client, each) == []
+        assert not (await set_up(client, each)).is_changed
+        answer = await client.indices.rollover(alias=each.archive_alias)
+        made = await client.indices.get_mapping(index=answer["new_index"])
+        meta = made[answer["new_index"]]["mappings"]["_meta"]
+        assert meta == archive_of(each).meta
+
+
+async def test_without_lifecycle_management_a_policy_is_not_needed(client, names):
+    """Where Elasticsearch has none, a set-up with a policy makes the same as one without."""
+    policy = LifecyclePolicy("anything", {"phases": {}})
+
+    await set_up(client, names, archive_policy=policy)
+
+    assert not (await set_up(client, names)).is_changed
 
 
 # ------------------------------------------------------------------------------ versions
