@@ -104,11 +104,17 @@ def dev(
 
 
 @app.command()
-def server(config: ConfigFile = None) -> None:
+def server(
+    config: ConfigFile = None,
+    *,
+    set_up: Annotated[
+        bool, typer.Option("--setup", help="Do first what `tasques setup` does.")
+    ] = False,
+) -> None:
     """Run a server on an Elasticsearch that `tasques setup` has prepared."""
     loaded = _load(config)
     _configure_logs(loaded)
-    serve(loaded.settings, listen(loaded.settings.bind_address))
+    serve(loaded.settings, listen(loaded.settings.bind_address), set_up=set_up)
 
 
 @app.command()

@@ -86,6 +86,7 @@ def serve(
     settings: ServerSettings,
     listener: socket.socket,
     *,
+    set_up: bool = False,
     on_started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; the process is to end then, and ignores further ones.
@@ -95,18 +96,20 @@ def serve(
     Args:
         settings: of this server.
         listener: an open socket; it is closed in the end.
+        set_up: whether to set Elasticsearch up first. Several servers may do so at once.
         on_started: called once requests are taken.
 
     Raises:
         StartError: Elasticsearch can not be reached or is not set up.
+        SystemExit: with code 1, after a bug that ended the server.
     """
     if settings.workers == 1:
-        _serve_here(settings, listener, on_started)
+        _serve_here(settings, listener, on_started, set_up=set_up)
         return
 
     def work(tell_started: Callable[[], None]) -> int:
         try:
-            _serve_here(settings, listener, tell_started)
+            _serve_here(settings, listener, tell_started, set_up=set_up)
         except StartError as error:
             log.error(str(error))  # noqa: TRY400 - the message is for people
             return START_FAILED
@@ -120,24 +123,46 @@ def serve(
 
 
 def _serve_here(
-    settings: ServerSettings, listener: socket.socket, on_started: Callable[[], None]
+    settings: ServerSettings,
+    listener: socket.socket,
+    on_started: Callable[[], None],
+    *,
+    set_up: bool,
 ) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(settings, listener, on_started))
+            runner.run(_until_signalled(settings, listener, on_started, set_up=set_up))
+    except ExceptionGroup as group:
+        # Half a server would be worse than none.
+        for error in _errors_in(group):
+            log.critical("the server ends because a part of it failed", exc_info=error)
+        raise SystemExit(1) from None
     finally:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
+def _errors_in(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """What really went wrong: not every log format shows what is in a group."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _errors_in(error)
+        else:
+            yield error
+
+
 async def _until_signalled(
-    settings: ServerSettings, listener: socket.socket, on_started: Callable[[], None]
+    settings: ServerSettings,
+    listener: socket.socket,
+    on_started: Callable[[], None],
+    *,
+    set_up: bool,
 ) -> None:
     stop = asyncio.Event()
     _set_on_signals(stop)
     try:
         async with application(settings) as built:
-            if await _is_set_up(built, stop):
+            if await _is_set_up(built, stop, set_up=set_up):
                 await _serve(settings, built, listener, on_started, stop)
     finally:
         listener.close()
@@ -159,7 +184,7 @@ def _set_on_signals(stop: asyncio.Event) -> None:
         signal.signal(number, told)
 
 
-async def _is_set_up(built: Application, stop: asyncio.Event) -> bool:
+async def _is_set_up(built: Application, stop: asyncio.Event, *, set_up: bool) -> bool:
     """Wait for an Elasticsearch that is still starting; False if told to stop meanwhile."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -167,6 +192,8 @@ async def _is_set_up(built: Application, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         try:
             problems = await built.setup_problems()
+            if set_up:
+                problems = await _set_up(built, stop)
         except (SetupError, StoreUnavailableError) as error:
             refused = isinstance(error, SetupError)
             if loop.time() - begun > (_PATIENCE_IF_REFUSED if refused else _PATIENCE):
@@ -179,8 +206,24 @@ async def _is_set_up(built: Application, stop: asyncio.Event) -> bool:
             raise StartError(
                 "\n".join([*problems, "Elasticsearch is not set up: run `tasques setup`."])
             )
-        return True
+        return not stop.is_set()
     return False
+
+
+async def _set_up(built: Application, stop: asyncio.Event) -> list[str]:
+    """Set Elasticsearch up, unless told to stop; returns what is wrong after it."""
+    work = asyncio.ensure_future(built.setup())
+    told = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
+    for each in (work, told):
+        each.cancel()
+    await asyncio.gather(work, told, return_exceptions=True)
+    if work.cancelled():  # whoever sets up next goes on where this one was
+        return []
+    report = work.result()
+    changes = [*report.created, *report.repaired, *report.upgraded]
+    log.info("Elasticsearch is set up", extra={"changes": changes})
+    return await built.setup_problems()
 
 
 async def _serve(
@@ -212,10 +255,14 @@ async def _serve(
 
     server = _HttpServer(config, started)
     async with asyncio.TaskGroup() as group:
+        background = group.create_task(built.background.run(), name="background")
         loops = [
+            background,
             group.create_task(built.broker.run(), name="claim broker"),
             group.create_task(built.presence.run(lambda: built.broker.is_active), name="presence"),
-            group.create_task(_stop_when_told(stop, server, built, seconds), name="stop"),
+            group.create_task(
+                _stop_when_told(stop, server, built, background, seconds), name="stop"
+            ),
         ]
         await server.serve(sockets=[listener])
         for loop in loops:
@@ -225,11 +272,17 @@ async def _serve(
 
 
 async def _stop_when_told(
-    stop: asyncio.Event, server: uvicorn.Server, built: Application, seconds: float
+    stop: asyncio.Event,
+    server: uvicorn.Server,
+    built: Application,
+    background: asyncio.Task[None],
+    seconds: float,
 ) -> None:
     await stop.wait()
     log.info("stopping")
     server.should_exit = True
+    # The next leader need not wait for the last request.
+    background.cancel()
     # Claims that wait would use up the time that there is for stopping.
     built.broker.close()
     # So would requests for which Elasticsearch has no answer: they get one from us in the end.
