@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -17,9 +17,9 @@ from starlette.types import ASGIApp
 from tasques.api.app import create_app
 from tasques.api.health import Probes
 from tasques.api.requests import RequestDefaults
-from tasques.background.chore import Chore
 from tasques.background.service import BackgroundService
 from tasques.background_tasks import BackgroundTasks
+from tasques.chores import leaders_chores
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.election import candidate
@@ -226,7 +226,15 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         clock=clock,
         random=random,
     )
-    chores: Sequence[Chore] = ()
+    chores = leaders_chores(
+        settings,
+        tasks=tasks,
+        archive=archive,
+        offer=broker.offer,
+        is_leader=election.elector.is_leader,
+        clock=clock,
+        random=random,
+    )
     service = TaskService(
         tasks=tasks,
         archive=archive,

@@ -1,0 +1,49 @@
+"""The chores of the leader, from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from tasques.background.archiver import Archiver
+from tasques.background.chore import Chore
+from tasques.background.reaper import Reaper
+from tasques.background.roller import Roller
+from tasques.domain.ports import Clock, TaskArchive, TaskRepository
+from tasques.domain.task import Task
+from tasques.settings import ServerSettings
+
+_ROLLER_INTERVAL: Final = 60.0
+
+
+def leaders_chores(
+    settings: ServerSettings,
+    *,
+    tasks: TaskRepository,
+    archive: TaskArchive,
+    offer: Callable[[Task], None],
+    is_leader: Callable[[], bool],
+    clock: Clock,
+    random: Random,
+) -> tuple[Chore, ...]:
+    """Make all chores; `offer` is told of tasks that run again after a time-out."""
+    recurring = settings.recurring
+    return (
+        Reaper(
+            tasks=tasks,
+            offer=offer,
+            clock=clock,
+            random=random,
+            is_leader=is_leader,
+            interval=recurring.timed_out_tasks_reaper.run_interval.total_seconds(),
+        ),
+        Archiver(
+            archive=archive,
+            clock=clock,
+            older_than=recurring.tasks_archiver.archive_older_than,
+            is_leader=is_leader,
+            interval=recurring.tasks_archiver.run_interval.total_seconds(),
+        ),
+        Roller(archive=archive, is_leader=is_leader, interval=_ROLLER_INTERVAL),
+    )
