@@ -74,7 +74,8 @@ class FoundCandidate:
     @property
     def size(self) -> int:
         """About how many bytes its free-form parts have."""
-        return len(self.source.get("args") or "") + len(self.source.get("context") or "")
+        parts = (self.source.get("args"), self.source.get("context"))
+        return sum(len(part) for part in parts if isinstance(part, str))  # it may be none of ours
 
     def task(self) -> Task:
         """The task as it was found.

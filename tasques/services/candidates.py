@@ -132,7 +132,9 @@ class ReadyList:
         if not self._ready:
             return None
         best: ReadyTask | None = None
-        for queue in queues or tuple(self._of_queue):
+        # Seldom have many queues new tasks at a time, but a claim may name a thousand of them.
+        few = len(self._of_queue) < len(queues) or not queues
+        for queue in self._of_queue.keys() & (queues or self._of_queue) if few else queues:
             ready = self._first_of(queue, now)
             if ready is not None and (best is None or ready.rank < best.rank):
                 best = ready

@@ -292,7 +292,13 @@ async def test_documents_that_are_no_tasks_hurt_nobody(shop, elasticsearch, pref
     index = IndexNames(prefix).tasks_index
     alien = {"queue": "mail", "due_at": "2020-01-01T00:00:00Z", "claim_rank": -(2**60)}
     for number, members in enumerate(
-        [{}, {"args": {"a": 1}}, {"state": "odd", "context": "x"}, {"queue": "x", "args": []}]
+        [
+            {},
+            {"args": 5},
+            {"args": {"a": 1}},
+            {"state": "odd", "context": "x"},
+            {"queue": "x", "args": []},
+        ]
     ):
         await elasticsearch.index(index=index, id=f"alien{number}", document=alien | members)
         await elasticsearch.index(index=index, id=f"mail:{number}", document=alien | members)
