@@ -165,12 +165,13 @@ def run(
     return done
 
 
-def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Look until a condition is true."""
+def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """Look until a condition is true; returns what was found."""
     until = time.monotonic() + patience
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < until, f"not in {patience} s: {what}"
         time.sleep(_PAUSE)
+    return found
 
 
 Process = tuple[int, str]
