@@ -7,16 +7,20 @@ The tree; what the caller may do about it is the second level::
     │   └── TooLargeError            ... because something is too big
     ├── TaskNotFoundError            there is no such task
     ├── TaskAlreadyExistsError       the id is taken in that queue
+    ├── RecurringTaskNotFoundError       the same two of recurring tasks
+    ├── RecurringTaskAlreadyExistsError
     ├── InvalidStateError            the task is not in a state that allows the move
     │   ├── NotClaimedError
     │   ├── UnclaimableError
     │   └── ReportFromThePastError
     ├── NotOwnedByWorkerError        somebody else holds the claim
     ├── VersionConflictError         another writer was first
+    │   └── RecurringTaskConflictError
     ├── UnavailableError             try again later
     │   ├── StoreUnavailableError    Elasticsearch does not answer, or refuses for now
     │   ├── StoreBlockedError        an index refuses writes until an operator acts
     │   ├── UnresolvedWriteError     nobody can tell yet whether a write took place
+    │   ├── UnresolvedRecurringWriteError
     │   ├── OverloadedError          a bounded queue here is full
     │   └── ShuttingDownError        this server is about to stop
     ├── NotLeadingError              another server may lead by now: this one's chores are its
@@ -74,6 +78,26 @@ class TaskAlreadyExistsError(TasquesError):
         super().__init__(f"There is a task {task_id!r} in queue {queue!r} already.")
         self.queue = queue
         self.task_id = task_id
+
+
+class RecurringTaskNotFoundError(TasquesError):
+    """There is no such recurring task, or it was deleted."""
+
+    code = "recurring_task_not_found"
+
+    def __init__(self, recurring_task_id: str) -> None:
+        super().__init__(f"There is no recurring task {recurring_task_id!r}.")
+        self.recurring_task_id = recurring_task_id
+
+
+class RecurringTaskAlreadyExistsError(TasquesError):
+    """The id of a recurring task is taken."""
+
+    code = "recurring_task_already_exists"
+
+    def __init__(self, recurring_task_id: str) -> None:
+        super().__init__(f"There is a recurring task {recurring_task_id!r} already.")
+        self.recurring_task_id = recurring_task_id
 
 
 class InvalidStateError(TasquesError):
@@ -145,6 +169,15 @@ class VersionConflictError(TasquesError):
         self.task_id = task_id
 
 
+class RecurringTaskConflictError(VersionConflictError):
+    """Another writer was first, at a recurring task."""
+
+    def __init__(self, recurring_task_id: str) -> None:
+        text = f"Recurring task {recurring_task_id!r} is being changed by others."
+        TasquesError.__init__(self, text)
+        self.recurring_task_id = recurring_task_id
+
+
 class UnavailableError(TasquesError):
     """It can not be done now; `retry_after` is how many seconds to wait before the next try."""
 
@@ -177,6 +210,19 @@ class UnresolvedWriteError(UnavailableError):
         )
         self.queue = queue
         self.task_id = task_id
+
+
+class UnresolvedRecurringWriteError(UnavailableError):
+    """It could not be found out in time whether a recurring task was written."""
+
+    code = "outcome_unknown"
+
+    def __init__(self, recurring_task_id: str) -> None:
+        super().__init__(
+            f"It is not known yet whether the change of recurring task {recurring_task_id!r} took "
+            "place: get it, or repeat the request."
+        )
+        self.recurring_task_id = recurring_task_id
 
 
 class OverloadedError(UnavailableError):

@@ -13,6 +13,7 @@ from tasques.domain.errors import InvalidRequestError
 
 MAX_QUEUE_BYTES: Final = 128
 MAX_TASK_ID_BYTES: Final = 360
+MAX_RECURRING_TASK_ID_BYTES: Final = 330  # its tasks are called like it, with 30 bytes more
 MAX_KIND_BYTES: Final = 512
 MAX_WORKER_ID_BYTES: Final = 512
 
@@ -58,6 +59,13 @@ def check_task_id(task_id: str, field: str = "id") -> str:
         # Clients fold these path segments away, so the task could never be asked for.
         raise InvalidRequestError(f"{field}: must not be '.' or '..'")
     return _check_text(task_id, field, MAX_TASK_ID_BYTES)
+
+
+def check_recurring_task_id(recurring_task_id: str, field: str = "id") -> str:
+    """Return the id of a recurring task if it is one."""
+    if recurring_task_id in {".", ".."}:
+        raise InvalidRequestError(f"{field}: must not be '.' or '..'")
+    return _check_text(recurring_task_id, field, MAX_RECURRING_TASK_ID_BYTES)
 
 
 def check_kind(kind: str, field: str = "kind") -> str:
