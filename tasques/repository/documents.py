@@ -11,9 +11,9 @@ claimable tasks is a search for `due_at`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -28,6 +28,13 @@ from tasques.domain.task import (
     Task,
     TaskState,
     Version,
+)
+from tasques.repository.members import (
+    Source,
+    WrongMemberError,
+    instant,
+    member,
+    optional_member,
 )
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -56,8 +63,6 @@ _KNOWN_MEMBERS: Final = frozenset(
         "write_id",
     }
 )
-
-Source = Mapping[str, Any]
 
 
 def document_id(queue: str, task_id: str) -> str:
@@ -135,6 +140,8 @@ def failure_message(failure: JsonText) -> str:
     try:
         members = orjson.loads(failure)
     except orjson.JSONDecodeError:  # integers beyond 64 bits are fine, but deep nesting is not
+        members = None
+    if not isinstance(members, dict):
         members = {}
     for name in ("message", "error", "err", "reason", "timed_out"):
         if isinstance(message := members.get(name), str):
@@ -149,31 +156,56 @@ def from_document(source: Source, version: Version, found_id: str) -> Task:
         CorruptDocumentError: members are missing or of the wrong kind.
     """
     try:
-        metadata = source["metadata"]
-        claim = source.get("last_claimed")
-        return Task(
-            id=source["id"],
-            queue=source["queue"],
-            kind=source["kind"],
-            state=TaskState(source["state"]),
-            priority=source["priority"],
-            retry_times=source["retry_times"],
-            attempted=source["attempted"],
-            processing_timeout=_from_nanoseconds(source["processing_timeout"]),
-            run_at=datetime.fromisoformat(source["run_at"]),
-            last_enqueued_at=datetime.fromisoformat(source["last_enqueued_at"]),
-            created_at=datetime.fromisoformat(metadata["created_at"]),
-            modified_at=datetime.fromisoformat(metadata["modified_at"]),
-            incarnation=source["incarnation"],
-            args=source.get("args"),
-            context=source.get("context"),
-            last_claimed=None if claim is None else _claim_from(claim),
-            recurring_task_id=source.get("recurring_task_id"),
-            version=version,
-            unknown_members=_unknown_members(source),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptDocumentError(found_id, f"{type(error).__name__}: {error}") from error
+        return _task_from(source, version)
+    except WrongMemberError as error:
+        raise CorruptDocumentError(found_id, str(error)) from error
+
+
+def _task_from(source: Source, version: Version) -> Task:
+    metadata = member(dict, source, "metadata")
+    claim = optional_member(dict, source, "last_claimed")
+    return Task(
+        id=member(str, source, "id"),
+        queue=member(str, source, "queue"),
+        kind=member(str, source, "kind"),
+        state=_state_from(source),
+        priority=member(int, source, "priority"),
+        retry_times=member(int, source, "retry_times"),
+        attempted=member(int, source, "attempted"),
+        processing_timeout=_timeout_from(source),
+        run_at=instant(source, "run_at"),
+        last_enqueued_at=instant(source, "last_enqueued_at"),
+        created_at=instant(metadata, "created_at"),
+        modified_at=instant(metadata, "modified_at"),
+        incarnation=member(str, source, "incarnation"),
+        args=_json_text(source, "args"),
+        context=_json_text(source, "context"),
+        last_claimed=None if claim is None else _claim_from(claim),
+        recurring_task_id=optional_member(str, source, "recurring_task_id"),
+        version=version,
+        unknown_members=_unknown_members(source),
+    )
+
+
+def _state_from(source: Source) -> TaskState:
+    state = member(str, source, "state")
+    try:
+        return TaskState(state)
+    except ValueError:
+        raise WrongMemberError("state", state) from None
+
+
+def _timeout_from(source: Source) -> timedelta:
+    nanoseconds = member(int, source, "processing_timeout")
+    try:
+        return _from_nanoseconds(nanoseconds)
+    except OverflowError:
+        raise WrongMemberError("processing_timeout", nanoseconds) from None
+
+
+def _json_text(source: Source, name: str) -> JsonText | None:
+    text = optional_member(str, source, name)
+    return None if text is None else JsonText(text)
 
 
 def _unknown_members(source: Source) -> Mapping[str, object]:
@@ -183,21 +215,27 @@ def _unknown_members(source: Source) -> Mapping[str, object]:
 
 
 def _claim_from(source: Source) -> Claim:
-    report = source.get("last_report")
-    result = source.get("result")
+    report = optional_member(dict, source, "last_report")
+    result = optional_member(dict, source, "result")
     return Claim(
-        worker_id=source["worker_id"],
-        claimed_at=datetime.fromisoformat(source["claimed_at"]),
-        times_out_at=datetime.fromisoformat(source["times_out_at"]),
-        claim_id=source.get("claim_id"),
-        last_report=report
-        and Report(at=datetime.fromisoformat(report["at"]), data=report.get("data")),
-        result=result
-        and Result(
-            at=datetime.fromisoformat(result["at"]),
-            success=result.get("success"),
-            failure=result.get("failure"),
-        ),
+        worker_id=member(str, source, "worker_id"),
+        claimed_at=instant(source, "claimed_at"),
+        times_out_at=instant(source, "times_out_at"),
+        claim_id=optional_member(str, source, "claim_id"),
+        last_report=None if report is None else _report_from(report),
+        result=None if result is None else _result_from(result),
+    )
+
+
+def _report_from(source: Source) -> Report:
+    return Report(at=instant(source, "at"), data=_json_text(source, "data"))
+
+
+def _result_from(source: Source) -> Result:
+    return Result(
+        at=instant(source, "at"),
+        success=_json_text(source, "success"),
+        failure=_json_text(source, "failure"),
     )
 
 

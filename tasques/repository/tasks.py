@@ -39,12 +39,12 @@ from tasques.repository.pages import Hit, pages
 from tasques.repository.reads import DocumentReader, Found
 from tasques.repository.verdict import error_of
 
-_Resolve = Callable[[Task, str, Exception], Awaitable[Task]]
+_Resolve = Callable[[Task, str, Exception, float], Awaitable[Task]]
 
 log = logging.getLogger(__name__)
 
 _STALE_READ_PAUSE: Final = 0.05
-_STALE_READS: Final = 40
+_MOST_SECONDS: Final = 9.5  # of a write and its explanation; old clients give up after 10
 _SEARCH_TARGET: Final = (
     "/_msearch?filter_path=responses.hits.hits._id,responses.hits.hits._source,"
     "responses.hits.hits._seq_no,responses.hits.hits._primary_term,responses.hits.hits.sort,"
@@ -126,10 +126,11 @@ class ElasticsearchTaskRepository:
         """Store a task that must not exist yet. See the port."""
         write_id = self._new_write_id()
         body = self._operation("create", task, write_id)
+        until = self._clock.monotonic() + _MOST_SECONDS
         try:
             version = await self._writer.submit(Lane.CREATE, body)
         except (WriteConflictError, OutcomeUnknownError) as error:
-            return await self._resolve_create(task, write_id, error)
+            return await self._resolve_create(task, write_id, error, until)
         return replace(task, version=version)
 
     async def create_all(self, tasks: Sequence[Task]) -> list[Task | TasquesError]:
@@ -147,10 +148,11 @@ class ElasticsearchTaskRepository:
         """Store a task if nobody wrote it since it was read. See the port."""
         write_id = self._new_write_id()
         body = self._operation("index", task, write_id)
+        until = self._clock.monotonic() + _MOST_SECONDS
         try:
             version = await self._writer.submit(lane, body)
         except (WriteConflictError, OutcomeUnknownError) as error:
-            return await self._resolve_update(task, write_id, error)
+            return await self._resolve_update(task, write_id, error, until)
         return replace(task, version=version)
 
     async def update_all(self, tasks: Sequence[Task], lane: Lane) -> list[Task | TasquesError]:
@@ -203,11 +205,12 @@ class ElasticsearchTaskRepository:
             self._operation(action, task, write_id)
             for task, write_id in zip(tasks, write_ids, strict=True)
         ]
+        until = self._clock.monotonic() + _MOST_SECONDS
         outcomes = await self._writer.submit_all(lane, bodies)
 
         async def settle(task: Task, write_id: str, outcome: Exception) -> Task | TasquesError:
             try:
-                return await resolve(task, write_id, outcome)
+                return await resolve(task, write_id, outcome, until)
             except TasquesError as error:
                 return error
 
@@ -222,11 +225,13 @@ class ElasticsearchTaskRepository:
         settled |= zip((number for number, _ in unsettled), late, strict=True)
         return [settled[number] for number in range(len(tasks))]
 
-    async def _resolve_create(self, task: Task, write_id: str, outcome: Exception) -> Task:
+    async def _resolve_create(
+        self, task: Task, write_id: str, outcome: Exception, until: float
+    ) -> Task:
         """Find out what a create that did not simply succeed means."""
         _raise_if_final(task, outcome)
         # A read that shows nothing where a create conflicted is older than the conflict.
-        found = await self._read_until(task, lambda found: found is not None)
+        found = await self._read_until(task, until, lambda found: found is not None)
         if found is None or found.source.get("incarnation") != task.incarnation:
             raise TaskAlreadyExistsError(task.queue, task.id)
         if found.source.get("write_id") == write_id:
@@ -234,12 +239,14 @@ class ElasticsearchTaskRepository:
         # Ours, and somebody has changed it since.
         return self._task(found, task.queue, task.id)
 
-    async def _resolve_update(self, task: Task, write_id: str, outcome: Exception) -> Task:
+    async def _resolve_update(
+        self, task: Task, write_id: str, outcome: Exception, until: float
+    ) -> Task:
         """Find out what an update that did not simply succeed means."""
         _raise_if_final(task, outcome)
         # A read that shows the version that the write was conditional on is older than it.
         found = await self._read_until(
-            task, lambda found: found is None or found.version != task.version
+            task, until, lambda found: found is None or found.version != task.version
         )
         if found is None:
             found = await self._find_archived(task)  # written, and archived before we looked
@@ -256,22 +263,22 @@ class ElasticsearchTaskRepository:
                 task.id,
                 timeout=self._request_timeout,
             )
-        except StoreUnavailableError as error:
+        except UnavailableError as error:
             raise UnresolvedWriteError(task.queue, task.id) from error
 
     async def _read_until(
-        self, task: Task, is_fresh: Callable[[Found | None], bool]
+        self, task: Task, until: float, is_fresh: Callable[[Found | None], bool]
     ) -> Found | None:
         """Read until the answer can not be older than the conflict that it has to explain."""
-        for _ in range(_STALE_READS):
-            try:
-                found = await self._reader.get(self._alias, document_id(task.queue, task.id))
-            except UnavailableError as error:
-                raise UnresolvedWriteError(task.queue, task.id) from error
-            if is_fresh(found):
-                return found
-            await self._clock.sleep(_STALE_READ_PAUSE)
-        raise UnresolvedWriteError(task.queue, task.id)
+        try:
+            async with asyncio.timeout(until - self._clock.monotonic()):
+                while True:
+                    key = document_id(task.queue, task.id)
+                    if is_fresh(found := await self._reader.get(self._alias, key)):
+                        return found
+                    await self._clock.sleep(_STALE_READ_PAUSE)
+        except (TimeoutError, UnavailableError) as error:
+            raise UnresolvedWriteError(task.queue, task.id) from error
 
     # ---------------------------------------------------------------- reading
 

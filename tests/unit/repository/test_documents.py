@@ -137,6 +137,8 @@ def test_a_failed_task_can_be_searched_by_its_message():
         ('{"message":"%s"}' % ("x" * 5000), "x" * 1024),
         ('{"a":%s}' % ("1" * 5000), ('{"a":%s}' % ("1" * 5000))[:1024]),
         ("{}", "{}"),
+        ("[1]", "[1]"),
+        ("null", "null"),
         ("no json", "no json"),
         ('{"a":' * 2000 + "1" + "}" * 2000, ('{"a":' * 2000)[:1024]),
     ],
@@ -162,26 +164,51 @@ def with_member(*path, value):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "named"),
     [
-        without("id"),
-        without("queue"),
-        without("state"),
-        without("metadata"),
-        without("incarnation"),
-        with_member("state", value="sleeping"),
-        with_member("processing_timeout", value="30m"),
-        with_member("run_at", value="tomorrow"),
-        with_member("run_at", value=1700000000),
-        with_member("metadata", value=[]),
-        with_member("metadata", "created_at", value=None),
-        with_member("last_claimed", value="worker-1"),
-        with_member("last_claimed", "times_out_at", value=7),
-        with_member("last_claimed", "last_report", value="now"),
-        with_member("last_claimed", "result", value={"at": None}),
+        (without("id"), "id"),
+        (without("queue"), "queue"),
+        (without("state"), "state"),
+        (without("metadata"), "metadata"),
+        (without("incarnation"), "incarnation"),
+        (with_member("state", value="sleeping"), "sleeping"),
+        (with_member("state", value=None), "state"),
+        (with_member("id", value=None), "id"),
+        (with_member("id", value=7), "id"),
+        (with_member("kind", value={}), "kind"),
+        (with_member("priority", value="high"), "priority"),
+        (with_member("priority", value=None), "priority"),
+        (with_member("priority", value=1.5), "priority"),
+        (with_member("priority", value=True), "priority"),
+        (with_member("attempted", value="1"), "attempted"),
+        (with_member("retry_times", value=[]), "retry_times"),
+        (with_member("processing_timeout", value="30m"), "processing_timeout"),
+        (with_member("processing_timeout", value=1e300), "processing_timeout"),
+        (with_member("processing_timeout", value=10**40), "processing_timeout"),
+        (with_member("run_at", value="tomorrow"), "run_at"),
+        (with_member("run_at", value=1700000000), "run_at"),
+        (with_member("run_at", value="2026-03-01T12:00:00"), "run_at"),
+        (with_member("metadata", value=[]), "metadata"),
+        (with_member("metadata", "created_at", value=None), "created_at"),
+        (with_member("args", value={"a": 1}), "args"),
+        (with_member("context", value=7), "context"),
+        (with_member("recurring_task_id", value=7), "recurring_task_id"),
+        (with_member("last_claimed", value="worker-1"), "last_claimed"),
+        (with_member("last_claimed", "worker_id", value=None), "worker_id"),
+        (with_member("last_claimed", "claim_id", value=7), "claim_id"),
+        (with_member("last_claimed", "times_out_at", value=7), "times_out_at"),
+        (with_member("last_claimed", "last_report", value="now"), "last_report"),
+        (with_member("last_claimed", "last_report", value={"at": "now"}), "at"),
+        (with_member("last_claimed", "result", value={"at": None}), "at"),
+        (
+            with_member(
+                "last_claimed", "result", value={"at": "2026-03-01T12:00:00Z", "success": {}}
+            ),
+            "success",
+        ),
     ],
 )
-def test_a_broken_document_is_told(change):
+def test_a_broken_document_is_told_by_the_member_that_is_broken(change, named):
     source = copy.deepcopy(stored(a_claimed_task()))
     change(source)
 
@@ -189,6 +216,26 @@ def test_a_broken_document_is_told(change):
         from_document(source, VERSION, "mail:task-1")
 
     assert raised.value.document_id == "mail:task-1"
+    assert named in raised.value.reason
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | text,
+        lambda inner: st.lists(inner) | st.dictionaries(text, inner),
+    ),
+    st.data(),
+)
+def test_whatever_is_stored_reads_as_a_task_or_is_corrupt(value, data):
+    source = stored(a_claimed_task())
+    name = data.draw(st.sampled_from(sorted(source)))
+    source[name] = value
+
+    try:
+        task = from_document(source, VERSION, "found")
+    except CorruptDocumentError:
+        return
+    to_document(task, "w")
 
 
 def test_instants_of_other_offsets_and_precisions_are_read():
