@@ -27,9 +27,10 @@ STRANGER = Account(54321, 54321)  # nobody has these ids
 
 # Start a node, tell its processes, and wait for the end of the world.
 STARTER = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 from tasques.embedded import Cluster
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 with Cluster(base=Path(sys.argv[1]), heap="256m") as cluster:
     node = cluster.nodes[0]
     pids = [node.server_pid(), node._process._process.pid]
