@@ -17,6 +17,7 @@ from factories import START
 from tasques.domain.claim_rank import claim_rank
 from tasques.domain.errors import (
     CorruptDocumentError,
+    NotLeadingError,
     TaskAlreadyExistsError,
     TaskNotFoundError,
     TasquesError,
@@ -200,8 +201,19 @@ class InMemoryTaskRepository:
     async def create_all(self, tasks: Sequence[Task]) -> list[Task | TasquesError]:
         return [await _outcome(self.create(task)) for task in tasks]
 
-    async def update_all(self, tasks: Sequence[Task], lane: Lane) -> list[Task | TasquesError]:
-        return [await _outcome(self.update(task, lane)) for task in tasks]
+    async def update_all(
+        self,
+        tasks: Sequence[Task],
+        lane: Lane,
+        *,
+        may_write: Callable[[], bool] | None = None,
+    ) -> list[Task | TasquesError]:
+        return [
+            NotLeadingError()
+            if may_write is not None and not may_write()
+            else await _outcome(self.update(task, lane))
+            for task in tasks
+        ]
 
     async def get(self, queue: str, task_id: str) -> Task:
         failure = await self._begin(Operation.GET)

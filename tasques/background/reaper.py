@@ -8,7 +8,12 @@ from contextlib import aclosing
 from random import Random
 from typing import Final
 
-from tasques.domain.errors import TasquesError, UnavailableError, VersionConflictError
+from tasques.domain.errors import (
+    NotLeadingError,
+    TasquesError,
+    UnavailableError,
+    VersionConflictError,
+)
 from tasques.domain.ports import Clock, Lane, TaskRepository
 from tasques.domain.retry import next_attempt_at
 from tasques.domain.task import Task
@@ -16,6 +21,7 @@ from tasques.domain.task import Task
 log = logging.getLogger(__name__)
 
 _NAME: Final = "reaper"
+_BREAK_OFF: Final = (NotLeadingError, UnavailableError)
 
 
 class Reaper:
@@ -63,7 +69,7 @@ class Reaper:
                     break
                 outcomes = await self._time_out(page)
                 reaped += sum(isinstance(outcome, Task) for outcome in outcomes)
-                if any(isinstance(outcome, UnavailableError) for outcome in outcomes):
+                if any(isinstance(outcome, _BREAK_OFF) for outcome in outcomes):
                     break  # the next pass finds them again
         return reaped
 
@@ -73,7 +79,7 @@ class Reaper:
             task.time_out(at=at, retry_at=next_attempt_at(at, task.retries, self._random))
             for task in page
         ]
-        outcomes = await self._tasks.update_all(failed, Lane.CLAIM)
+        outcomes = await self._tasks.update_all(failed, Lane.CLAIM, may_write=self._is_leader)
         for outcome in outcomes:
             if isinstance(outcome, Task) and outcome.is_claimable:
                 self._offer(outcome)

@@ -148,11 +148,18 @@ class TaskRepository(Protocol):
         """
         ...
 
-    async def update_all(self, tasks: Sequence[Task], lane: Lane) -> Sequence[Task | TasquesError]:
+    async def update_all(
+        self, tasks: Sequence[Task], lane: Lane, *, may_write: Callable[[], bool] | None = None
+    ) -> Sequence[Task | TasquesError]:
         """Store tasks if the stored ones still have their versions, each for itself.
 
+        Args:
+            tasks: with the versions that they were found in.
+            lane: how urgent it is.
+            may_write: asked before each attempt to write.
+
         Returns:
-            For each what `update` would return or raise.
+            For each what `update` would return or raise, or `NotLeadingError` after a no.
         """
         ...
 

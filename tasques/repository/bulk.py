@@ -35,6 +35,7 @@ from tasques.repository.lanes import Lanes
 from tasques.repository.pending import Pending
 from tasques.repository.verdict import Verdict, error_of, judge, read_error
 from tasques.repository.writes import (
+    MayWrite,
     OutcomeUnknownError,
     Write,
     WriteConflictError,
@@ -96,13 +97,18 @@ class BulkWriter:
         finally:
             self._release(write)
 
-    async def submit_all(self, lane: Lane, bodies: Sequence[bytes]) -> list[Version | Exception]:
-        """Have several operations executed; for each what `submit` would return or raise."""
+    async def submit_all(
+        self, lane: Lane, bodies: Sequence[bytes], *, may_write: MayWrite | None = None
+    ) -> list[Version | Exception]:
+        """Have several operations executed; for each what `submit` would return or raise.
+
+        `may_write` is asked before each try; what was not executed by then is a `NotLeadingError`.
+        """
         writes: list[Write] = []
         refusal: UnavailableError | None = None
         for body in bodies:
             try:
-                writes.append(self._accept(lane, body))
+                writes.append(self._accept(lane, body, may_write))
             except UnavailableError as error:
                 refusal = error
                 break
@@ -131,13 +137,14 @@ class BulkWriter:
                 write.break_off(ShuttingDownError("The server is about to stop."))
             await self._tasks.drain(0)
 
-    def _accept(self, lane: Lane, body: bytes) -> Write:
+    def _accept(self, lane: Lane, body: bytes, may_write: MayWrite | None = None) -> Write:
         self._require_room(lane)
         write = Write(
             lane,
             body,
             self._clock.monotonic() + self._limits.deadline,
             asyncio.get_running_loop().create_future(),
+            may_write,
         )
         self._pending.add(write)
         self._pending_bytes += len(body)
@@ -188,7 +195,7 @@ class BulkWriter:
             self._wake()
 
     async def _send(self, batch: list[Write]) -> None:
-        batch = [write for write in batch if not write.is_over]
+        batch = [write for write in batch if write.is_wanted()]
         if not batch:
             return
         for write in batch:

@@ -38,6 +38,7 @@ from tasques.repository.documents import document_id, from_document, to_document
 from tasques.repository.pages import Hit, pages
 from tasques.repository.reads import DocumentReader, Found
 from tasques.repository.verdict import error_of
+from tasques.repository.writes import MayWrite
 
 _Resolve = Callable[[Task, str, Exception, float], Awaitable[Task]]
 
@@ -155,9 +156,11 @@ class ElasticsearchTaskRepository:
             return await self._resolve_update(task, write_id, error, until)
         return replace(task, version=version)
 
-    async def update_all(self, tasks: Sequence[Task], lane: Lane) -> list[Task | TasquesError]:
+    async def update_all(
+        self, tasks: Sequence[Task], lane: Lane, *, may_write: MayWrite | None = None
+    ) -> list[Task | TasquesError]:
         """Store tasks that nobody wrote since they were read. See the port."""
-        return await self._write_all("index", tasks, lane, self._resolve_update)
+        return await self._write_all("index", tasks, lane, self._resolve_update, may_write)
 
     async def search_claimable(
         self, searches: Sequence[ClaimSearch]
@@ -198,7 +201,12 @@ class ElasticsearchTaskRepository:
         return orjson.dumps({action: target}) + b"\n" + to_document(task, write_id) + b"\n"
 
     async def _write_all(
-        self, action: str, tasks: Sequence[Task], lane: Lane, resolve: _Resolve
+        self,
+        action: str,
+        tasks: Sequence[Task],
+        lane: Lane,
+        resolve: _Resolve,
+        may_write: MayWrite | None = None,
     ) -> list[Task | TasquesError]:
         write_ids = [self._new_write_id() for _ in tasks]
         bodies = [
@@ -206,7 +214,7 @@ class ElasticsearchTaskRepository:
             for task, write_id in zip(tasks, write_ids, strict=True)
         ]
         until = self._clock.monotonic() + _MOST_SECONDS
-        outcomes = await self._writer.submit_all(lane, bodies)
+        outcomes = await self._writer.submit_all(lane, bodies, may_write=may_write)
 
         async def settle(task: Task, write_id: str, outcome: Exception) -> Task | TasquesError:
             try:

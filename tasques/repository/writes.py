@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from asyncio import Future
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tasques.domain.errors import OverloadedError, StoreUnavailableError
+from tasques.domain.errors import NotLeadingError, OverloadedError, StoreUnavailableError
 from tasques.domain.ports import Lane
 from tasques.domain.task import Version
+
+MayWrite = Callable[[], bool]
+"""Whether whoever submitted a write still wants it; asked before each attempt."""
 
 
 class WriteConflictError(Exception):
@@ -47,13 +51,14 @@ class Write:
 
     `body` holds the action and, if it has one, the document, each with its line break. `is_sent`
     tells that a request with it is under way, `is_unsure` that an earlier one may have been
-    executed although no answer came.
+    executed although no answer came. `may_write` is asked before each try.
     """
 
     lane: Lane
     body: bytes
     deadline: float
     answer: Future[Version]
+    may_write: MayWrite | None = None
     tries: int = 0
     is_sent: bool = False
     is_unsure: bool = False
@@ -62,6 +67,12 @@ class Write:
     def is_over(self) -> bool:
         """Whether nobody waits for it any more: it was answered, or its caller has gone."""
         return self.answer.done()
+
+    def is_wanted(self) -> bool:
+        """Whether it is to be sent; if its owner says no, that is its answer."""
+        if self.may_write is not None and not self.is_over and not self.may_write():
+            self.refuse(NotLeadingError("Another server may lead by now."))
+        return not self.is_over
 
     def succeed(self, version: Version) -> None:
         """It was executed."""

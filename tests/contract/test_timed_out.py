@@ -11,6 +11,7 @@ import pytest
 from factories import START, a_claimed_task, a_task
 from fakes import InMemoryTaskRepository
 
+from tasques.domain.errors import NotLeadingError
 from tasques.domain.ports import Lane
 
 TIMEOUT = timedelta(minutes=30)
@@ -130,3 +131,14 @@ async def test_a_document_that_is_no_task_is_logged_and_left_out(
         assert [task.id for task in await found(tasks)] == ["good"]
 
     assert "mail:broken" in caplog.records[0].reason
+
+
+async def test_who_may_not_write_any_more_changes_nothing(tasks):
+    """A deposed leader's writes are not sent."""
+    (task,) = await lay(tasks, a_claimed_task())
+    reaped = task.time_out(at=OVER, retry_at=OVER)
+
+    (outcome,) = await tasks.update_all([reaped], Lane.CLAIM, may_write=lambda: False)
+
+    assert isinstance(outcome, NotLeadingError)
+    assert await tasks.get("mail", "task-1") == task

@@ -118,7 +118,7 @@ async def test_each_page_is_failed_at_its_own_instant(bench):
     assert ended == [OVER] * PAGE + [OVER + PAGE * SECOND]
 
 
-async def test_who_does_not_lead_any_more_writes_no_further_page(bench):
+async def test_who_does_not_lead_any_more_writes_nothing_further(bench):
     await bench.lay(*claimed_tasks(2 * PAGE))
 
     async def is_deposed(task):
@@ -126,7 +126,8 @@ async def test_who_does_not_lead_any_more_writes_no_further_page(bench):
 
     bench.tasks.before_update = is_deposed
 
-    assert await bench.reaper.run_once() == PAGE
+    assert await bench.reaper.run_once() == 1
+    assert len(bench.tasks.writes) == 1
 
 
 async def test_who_does_not_lead_writes_nothing(bench):
