@@ -172,6 +172,8 @@ class VersionConflictError(TasquesError):
 class RecurringTaskConflictError(VersionConflictError):
     """Another writer was first, at a recurring task."""
 
+    code = "recurring_task_conflict"
+
     def __init__(self, recurring_task_id: str) -> None:
         text = f"Recurring task {recurring_task_id!r} is being changed by others."
         TasquesError.__init__(self, text)
@@ -215,7 +217,7 @@ class UnresolvedWriteError(UnavailableError):
 class UnresolvedRecurringWriteError(UnavailableError):
     """It could not be found out in time whether a recurring task was written."""
 
-    code = "outcome_unknown"
+    code = "recurring_task_outcome_unknown"
 
     def __init__(self, recurring_task_id: str) -> None:
         super().__init__(

@@ -345,10 +345,10 @@ class RecurringTaskRepository(Protocol):
         ...
 
     async def purge(self, recurring_task_id: str, version: Version) -> None:
-        """Remove a recurring task for good if the stored one has that version.
+        """Remove a recurring task for good if the stored one has that version, or is gone.
 
         Raises:
-            RecurringTaskConflictError: it has another one, or is gone.
+            RecurringTaskConflictError: it has another one.
         """
         ...
 

@@ -14,6 +14,7 @@ from tasques.repository.setup_errors import explained
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OWNER: Final = "tasques"
+_WITHOUT_FIELDS: Final = "*.aliases,*.settings,*.mappings._meta"
 _LOWEST_PRIORITY: Final = 500  # above the templates that Elasticsearch brings: up to 200
 
 
@@ -54,6 +55,16 @@ class IndexNames:
         return f"{self.prefix}-archive-000001"
 
     @property
+    def recurring_alias(self) -> str:
+        """Through which recurring tasks are read and written."""
+        return f"{self.prefix}-recurring"
+
+    @property
+    def recurring_index(self) -> str:
+        """The index that `setup` makes for recurring tasks."""
+        return f"{self.prefix}-recurring-v1"
+
+    @property
     def leader_alias(self) -> str:
         """Through which the leader's lease is read and written."""
         return f"{self.prefix}-leader"
@@ -76,6 +87,7 @@ class IndexSpec:
         fields: the mapping's `properties`.
         rolls_over: whether the alias goes on in new indices, and is read over all of them.
         settings: of its indices, besides those that the operator decides.
+        shards: how many it must have; None leaves that to the operator.
     """
 
     alias: str
@@ -85,6 +97,12 @@ class IndexSpec:
     fields: mappings.Fields
     rolls_over: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+    shards: int | None = None
+
+    def settings_of_new(self, decided: IndexSettings) -> dict[str, str]:
+        """All settings of a new index, as Elasticsearch shows them flat."""
+        shards = decided.shards if self.shards is None else self.shards
+        return {**decided.all, "number_of_shards": str(shards), **self.settings}
 
     @property
     def meta(self) -> dict[str, object]:
@@ -131,6 +149,15 @@ def specs(names: IndexNames, *, archive_policy: str | None = None) -> tuple[Inde
             patterns=(names.tasks_index,),
             version=mappings.TASKS_VERSION,
             fields=mappings.TASKS,
+        ),
+        IndexSpec(
+            alias=names.recurring_alias,
+            index=names.recurring_index,
+            patterns=(names.recurring_index,),
+            version=mappings.RECURRING_VERSION,
+            fields=mappings.RECURRING,
+            # The numbers that changes are followed by are in order within one shard only.
+            shards=1,
         ),
         IndexSpec(
             alias=names.processes_alias,
@@ -248,8 +275,13 @@ def managed_version(meta: object) -> int:
     return version if isinstance(version, int) else 0
 
 
-async def find(client: AsyncElasticsearch, spec: IndexSpec) -> dict[str, StoredIndex]:
-    """The indices that have the alias or one of the names of a spec."""
+async def find(
+    client: AsyncElasticsearch, spec: IndexSpec, *, with_fields: bool = True
+) -> dict[str, StoredIndex]:
+    """The indices that have the alias or one of the names of a spec.
+
+    Without their fields the answer is small, however many indices the archive has.
+    """
     privilege = f"privilege view_index_metadata on {spec.alias}*"
     index = spec.patterns[0] if spec.rolls_over else spec.index
     with explained(f"look for the index {spec.alias}", privilege=privilege):
@@ -258,11 +290,14 @@ async def find(client: AsyncElasticsearch, spec: IndexSpec) -> dict[str, StoredI
             ignore_unavailable=True,
             expand_wildcards="all",
             flat_settings=True,
+            filter_path=None if with_fields else _WITHOUT_FIELDS,
         )
     return {
-        name: StoredIndex(name, found["aliases"], found["mappings"], _flat(found["settings"]))
+        name: StoredIndex(
+            name, found.get("aliases", {}), found.get("mappings", {}), _flat(found["settings"])
+        )
         for name, found in answer.body.items()
-        if spec.alias in (name, *found["aliases"]) or spec.is_made_for(name)
+        if spec.alias in (name, *found.get("aliases", ())) or spec.is_made_for(name)
     }
 
 

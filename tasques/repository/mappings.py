@@ -17,6 +17,7 @@ Fields = Mapping[str, Any]
 _KEYWORD: Final = MappingProxyType({"type": "keyword"})
 _LONG: Final = MappingProxyType({"type": "long"})
 _DATE: Final = MappingProxyType({"type": "date"})
+_FLAG: Final = MappingProxyType({"type": "boolean"})
 # Compared after a read and never searched for, so neither an index nor columns are paid for.
 _MARK: Final = MappingProxyType({"type": "keyword", "index": False, "doc_values": False})
 # Holds one JSON text. A disabled object takes whatever is there and looks into nothing: a text
@@ -59,6 +60,39 @@ TASKS: Final[Fields] = MappingProxyType(
     }
 )
 
+RECURRING_VERSION: Final = 1
+
+RECURRING: Final[Fields] = MappingProxyType(
+    {
+        "id": _KEYWORD,
+        "incarnation": _MARK,
+        "is_deleted": _FLAG,
+        "last_fired_at": _DATE,
+        "last_instant": _DATE,
+        "last_task_id": _KEYWORD,
+        "metadata": {"properties": {"created_at": _DATE, "modified_at": _DATE}},
+        "misfire_policy": _KEYWORD,
+        "paused": _FLAG,
+        "pending": _OPAQUE,
+        "schedule_expression": _KEYWORD,
+        "schedule_since": _DATE,
+        "skip_if_outstanding_tasks_exist": _FLAG,
+        "task_definition": {
+            "properties": {
+                "args": _OPAQUE,
+                "context": _OPAQUE,
+                "kind": _KEYWORD,
+                "priority": _LONG,
+                "processing_timeout": _LONG,
+                "queue": _KEYWORD,
+                "retry_times": _LONG,
+            }
+        },
+        "time_zone": _KEYWORD,
+        "write_id": _MARK,
+    }
+)
+
 PROCESSES_VERSION: Final = 1
 
 PROCESSES: Final[Fields] = MappingProxyType({"process_id": _KEYWORD})
@@ -69,7 +103,7 @@ LEADER: Final[Fields] = MappingProxyType(
     {
         "at": _DATE,
         "host": _KEYWORD,
-        "is_resigned": {"type": "boolean"},
+        "is_resigned": _FLAG,
         "leader_id": _KEYWORD,
         "leader_lock_lease": _LONG,
         "pid": _LONG,

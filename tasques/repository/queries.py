@@ -69,3 +69,25 @@ def newest(queue: str, task_id: str) -> dict[str, Any]:
         "track_total_hits": False,
         "seq_no_primary_term": True,
     }
+
+
+def all_by_id() -> dict[str, Any]:
+    """Everything, in the order of the ids: of the field, as sorting by `_id` is refused."""
+    return {
+        "query": {"match_all": {}},
+        "sort": ["id"],
+        "track_total_hits": False,
+        "seq_no_primary_term": True,
+    }
+
+
+def written_after(number: int, size: int) -> dict[str, Any]:
+    """Which documents of a shard were last written after the write of that number, in order."""
+    return {
+        "query": {"range": {"_seq_no": {"gt": number}}},
+        "sort": ["_seq_no"],
+        "size": size,
+        "_source": False,
+        "track_total_hits": False,
+        "seq_no_primary_term": True,
+    }

@@ -101,7 +101,7 @@ class SetupSteps:
                 # In full and not by the template: another template may outrank ours.
                 await self._client.indices.create(
                     index=spec.index,
-                    settings={"index": {**self._settings.all, **spec.settings}},
+                    settings={"index": spec.settings_of_new(self._settings)},
                     mappings=spec.mapping,
                 )
             except ApiError as error:
@@ -172,10 +172,11 @@ class SetupSteps:
 
     async def _dynamic_settings(self, spec: IndexSpec, current: StoredIndex) -> None:
         shards = current.settings.get("number_of_shards")
-        if shards != str(self._settings.shards):
+        wanted = spec.settings_of_new(self._settings)["number_of_shards"]
+        if shards != wanted:
             self.report.warn(
-                f"The number of shards of {current.name} is {shards} and stays so, although the "
-                f"settings say {self._settings.shards}: only a new index can have another one."
+                f"The number of shards of {current.name} is {shards} and stays so, although "
+                f"{wanted} is wanted: only a new index can have another one."
             )
         label = f"settings of {current.name}"
         changes = current.changes_to({**self._settings.dynamic, **spec.settings})

@@ -67,5 +67,5 @@ async def put_template(
 
 
 def _settings(spec: IndexSpec, settings: IndexSettings) -> dict[str, str]:
-    wanted = {**settings.all, **spec.settings}
+    wanted = spec.settings_of_new(settings)
     return {f"index.{name}": value for name, value in wanted.items()}
