@@ -198,8 +198,15 @@ class InMemoryTaskRepository:
             raise TaskAlreadyExistsError(task.queue, task.id)
         return _unless(failure, there or self.store(task))
 
-    async def create_all(self, tasks: Sequence[Task]) -> list[Task | TasquesError]:
-        return [await _outcome(self.create(task)) for task in tasks]
+    async def create_all(
+        self, tasks: Sequence[Task], *, may_write: Callable[[], bool] | None = None
+    ) -> list[Task | TasquesError]:
+        return [
+            NotLeadingError()
+            if may_write is not None and not may_write()
+            else await _outcome(self.create(task))
+            for task in tasks
+        ]
 
     async def update_all(
         self,

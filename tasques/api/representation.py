@@ -45,6 +45,8 @@ def _members(task: Task) -> dict[str, Any]:
     members["metadata"] = _metadata(task)
     if task.recurring_task_id is not None:
         members["recurring_task_id"] = task.recurring_task_id
+    if task.scheduled_for is not None:
+        members["scheduled_for"] = format_instant(task.scheduled_for)
     if task.archived:
         members["archived"] = True
     return members

@@ -80,6 +80,10 @@ class Task(BaseModel):
     recurring_task_id: Annotated[
         str | None, Field(description="Of which recurring task this is a run, if of any.")
     ] = None
+    scheduled_for: Annotated[
+        datetime | None,
+        Field(description="The instant of the schedule that this run stands for."),
+    ] = None
     archived: Annotated[
         bool | None,
         Field(description="True if the task was moved to the archive: nothing changes it now."),

@@ -118,11 +118,17 @@ class TaskRepository(Protocol):
         """
         ...
 
-    async def create_all(self, tasks: Sequence[Task]) -> Sequence[Task | TasquesError]:
+    async def create_all(
+        self, tasks: Sequence[Task], *, may_write: Callable[[], bool] | None = None
+    ) -> Sequence[Task | TasquesError]:
         """Store tasks that must not exist yet, each for itself.
 
+        Args:
+            tasks: without versions.
+            may_write: asked before each attempt to write.
+
         Returns:
-            For each what `create` would return or raise.
+            For each what `create` would return or raise, or `NotLeadingError` after a no.
         """
         ...
 

@@ -85,7 +85,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """What a client says of a task that it enqueues; defaults are filled in."""
+    """What a client says of a task that it enqueues; defaults are filled in.
+
+    A run of a recurring task has its id, and `scheduled_for`: the instant it stands for, None if
+    it was enqueued on demand.
+    """
 
     id: str
     queue: str
@@ -97,6 +101,7 @@ class NewTask:
     args: JsonText | None = None
     context: JsonText | None = None
     recurring_task_id: str | None = None
+    scheduled_for: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,7 @@ class Task:
     context: JsonText | None = None
     last_claimed: Claim | None = None
     recurring_task_id: str | None = None
+    scheduled_for: datetime | None = None
     version: Version | None = None
     unknown_members: Mapping[str, object] = field(default_factory=dict)
     archived: bool = False
@@ -151,6 +157,7 @@ class Task:
             args=new.args,
             context=new.context,
             recurring_task_id=new.recurring_task_id,
+            scheduled_for=new.scheduled_for,
         )
 
     @property

@@ -34,6 +34,7 @@ from tasques.repository.members import (
     WrongMemberError,
     instant,
     member,
+    optional_instant,
     optional_member,
 )
 
@@ -59,6 +60,7 @@ _KNOWN_MEMBERS: Final = frozenset(
         "recurring_task_id",
         "retry_times",
         "run_at",
+        "scheduled_for",
         "state",
         "write_id",
     }
@@ -106,6 +108,8 @@ def to_document(task: Task, write_id: str) -> bytes:
         document["context"] = task.context
     if task.recurring_task_id is not None:
         document["recurring_task_id"] = task.recurring_task_id
+    if task.scheduled_for is not None:
+        document["scheduled_for"] = format_instant(task.scheduled_for)
     if task.last_claimed is not None:
         document["last_claimed"] = _claim_document(task.last_claimed)
         failure = task.last_claimed.result and task.last_claimed.result.failure
@@ -182,6 +186,7 @@ def _task_from(source: Source, version: Version) -> Task:
         context=_json_text(source, "context"),
         last_claimed=None if claim is None else _claim_from(claim),
         recurring_task_id=optional_member(str, source, "recurring_task_id"),
+        scheduled_for=optional_instant(source, "scheduled_for"),
         version=version,
         unknown_members=_unknown_members(source),
     )

@@ -24,7 +24,7 @@ _MARK: Final = MappingProxyType({"type": "keyword", "index": False, "doc_values"
 # of any length is neither a term (these end at 32,766 bytes) nor parsed.
 _OPAQUE: Final = MappingProxyType({"type": "object", "enabled": False})
 
-TASKS_VERSION: Final = 1
+TASKS_VERSION: Final = 2
 
 TASKS: Final[Fields] = MappingProxyType(
     {
@@ -55,6 +55,7 @@ TASKS: Final[Fields] = MappingProxyType(
         "recurring_task_id": _KEYWORD,
         "retry_times": _LONG,
         "run_at": _DATE,
+        "scheduled_for": _DATE,
         "state": _KEYWORD,
         "write_id": _MARK,
     }

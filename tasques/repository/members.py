@@ -43,3 +43,8 @@ def instant(source: Source, name: str) -> datetime:
     if at.tzinfo is None:
         raise WrongMemberError(name, value)
     return at
+
+
+def optional_instant(source: Source, name: str) -> datetime | None:
+    """An instant that may be missing."""
+    return None if source.get(name) is None else instant(source, name)

@@ -134,9 +134,11 @@ class ElasticsearchTaskRepository:
             return await self._resolve_create(task, write_id, error, until)
         return replace(task, version=version)
 
-    async def create_all(self, tasks: Sequence[Task]) -> list[Task | TasquesError]:
+    async def create_all(
+        self, tasks: Sequence[Task], *, may_write: MayWrite | None = None
+    ) -> list[Task | TasquesError]:
         """Store tasks that must not exist yet. See the port."""
-        return await self._write_all("create", tasks, Lane.CREATE, self._resolve_create)
+        return await self._write_all("create", tasks, Lane.CREATE, self._resolve_create, may_write)
 
     async def get(self, queue: str, task_id: str) -> Task:
         """Read a task as of now. See the port."""

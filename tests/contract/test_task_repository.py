@@ -89,6 +89,7 @@ def with_every_member() -> Task:
             result=Result(at=START + MILLISECOND, success=None, failure=ANSWER),
         ),
         recurring_task_id="nightly:\u00e9",
+        scheduled_for=START - SECOND,
         unknown_members={"from_tomorrow": {"colour": "blue", "sizes": [1, 2.5, None]}},
     )
 

@@ -48,13 +48,17 @@ def test_what_has_no_value_is_left_out():
 
     assert "args" not in members
     assert "recurring_task_id" not in members
+    assert "scheduled_for" not in members
     assert members["last_claimed"]["result"] == {"at": "2026-03-01T12:00:00Z"}
     assert "last_report" not in members["last_claimed"]
     assert b"null" not in task_json(done)
 
 
-def test_the_run_of_a_recurring_task_names_it():
-    assert json.loads(task_json(a_task(recurring_task_id="r")))["recurring_task_id"] == "r"
+def test_the_run_of_a_recurring_task_names_it_and_the_instant_it_stands_for():
+    members = json.loads(task_json(a_task(recurring_task_id="r", scheduled_for=START)))
+
+    assert members["recurring_task_id"] == "r"
+    assert members["scheduled_for"] == "2026-03-01T12:00:00Z"
 
 
 @pytest.mark.parametrize(

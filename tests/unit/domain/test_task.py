@@ -89,6 +89,7 @@ def with_everything_kept() -> Task:
         args=JsonText('{"to":"a"}'),
         context=JsonText('{"trace":"b"}'),
         recurring_task_id="nightly",
+        scheduled_for=START,
         version=Version(7, 2),
         unknown_members=MappingProxyType({"colour": "blue"}),
         priority=-3,
@@ -137,6 +138,7 @@ def test_an_enqueued_task_waits_with_all_its_attempts():
             args=JsonText('{"a":1}'),
             context=JsonText('{"c":2}'),
             recurring_task_id="nightly",
+            scheduled_for=START,
         ),
         at=NOW,
         incarnation="mark",
@@ -160,6 +162,7 @@ def test_an_enqueued_task_waits_with_all_its_attempts():
         context=JsonText('{"c":2}'),
         last_claimed=None,
         recurring_task_id="nightly",
+        scheduled_for=START,
         version=None,
         unknown_members={},
     )

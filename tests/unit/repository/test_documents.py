@@ -71,6 +71,7 @@ tasks = st.builds(
     context=optional_json,
     last_claimed=st.none() | claims,
     recurring_task_id=optional_text,
+    scheduled_for=st.none() | instants,
     version=st.just(VERSION),
     unknown_members=unknown,
 )
@@ -193,6 +194,7 @@ def with_member(*path, value):
         (with_member("args", value={"a": 1}), "args"),
         (with_member("context", value=7), "context"),
         (with_member("recurring_task_id", value=7), "recurring_task_id"),
+        (with_member("scheduled_for", value="noon"), "scheduled_for"),
         (with_member("last_claimed", value="worker-1"), "last_claimed"),
         (with_member("last_claimed", "worker_id", value=None), "worker_id"),
         (with_member("last_claimed", "claim_id", value=7), "claim_id"),

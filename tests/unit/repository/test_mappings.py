@@ -35,7 +35,10 @@ def member_paths(document: dict, parent: str = "") -> set[str]:
 
 def documents_of_a_whole_life() -> list[Task]:
     claimed = a_claimed_task(
-        args=JsonText("{}"), context=JsonText("{}"), recurring_task_id="nightly"
+        args=JsonText("{}"),
+        context=JsonText("{}"),
+        recurring_task_id="nightly",
+        scheduled_for=START,
     )
     later = START + timedelta(seconds=1)
     reported = claimed.report(worker_id="worker-1", at=later, data=JsonText("{}"))
