@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from tasques.api.answers import Answer, json_answer
 from tasques.domain.errors import (
+    BrokenRecurringTaskError,
     CorruptDocumentError,
     InvalidRequestError,
     InvalidStateError,
@@ -50,6 +51,7 @@ STATUS_OF: Final[Mapping[type[TasquesError], int]] = {
     TaskAlreadyExistsError: 409,
     RecurringTaskNotFoundError: 404,
     RecurringTaskAlreadyExistsError: 409,
+    BrokenRecurringTaskError: 409,
     VersionConflictError: 409,
     UnavailableError: 503,
     CorruptDocumentError: 500,

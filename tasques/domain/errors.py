@@ -9,6 +9,7 @@ The tree; what the caller may do about it is the second level::
     ├── TaskAlreadyExistsError       the id is taken in that queue
     ├── RecurringTaskNotFoundError       the same two of recurring tasks
     ├── RecurringTaskAlreadyExistsError
+    ├── BrokenRecurringTaskError     what is stored of it can not be used as it is
     ├── InvalidStateError            the task is not in a state that allows the move
     │   ├── NotClaimedError
     │   ├── UnclaimableError
@@ -98,6 +99,20 @@ class RecurringTaskAlreadyExistsError(TasquesError):
     def __init__(self, recurring_task_id: str) -> None:
         super().__init__(f"There is a recurring task {recurring_task_id!r} already.")
         self.recurring_task_id = recurring_task_id
+
+
+class BrokenRecurringTaskError(TasquesError):
+    """What is stored of a recurring task makes no sense, and has to be replaced or deleted."""
+
+    code = "broken_recurring_task"
+
+    def __init__(self, recurring_task_id: str, reason: str, remedy: str) -> None:
+        super().__init__(
+            f"What is stored of recurring task {recurring_task_id!r} is broken ({reason}): "
+            f"{remedy}."
+        )
+        self.recurring_task_id = recurring_task_id
+        self.reason = reason
 
 
 class InvalidStateError(TasquesError):

@@ -43,6 +43,19 @@ class TaskDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecurringTask:
+    """What a client says of a recurring task that it makes; defaults are filled in."""
+
+    id: str
+    schedule_expression: str
+    definition: TaskDefinition
+    time_zone: str | None = None
+    skip_if_outstanding_tasks_exist: bool = False
+    paused: bool = False
+    misfire_policy: MisfirePolicy = MisfirePolicy.FIRE_ONCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PendingTask:
     """A task that was decided on: it is in that queue, or has to be put there.
 
@@ -92,6 +105,23 @@ class RecurringTask:
     is_deleted: bool = False
     version: Version | None = None
     unknown_members: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, new: NewRecurringTask, *, at: datetime, incarnation: str) -> RecurringTask:
+        """The recurring task at its creation."""
+        return cls(
+            id=new.id,
+            schedule_expression=new.schedule_expression,
+            definition=new.definition,
+            time_zone=new.time_zone,
+            skip_if_outstanding_tasks_exist=new.skip_if_outstanding_tasks_exist,
+            paused=new.paused,
+            misfire_policy=new.misfire_policy,
+            created_at=at,
+            modified_at=at,
+            schedule_since=at,
+            incarnation=incarnation,
+        )
 
     @property
     def schedule(self) -> Schedule:

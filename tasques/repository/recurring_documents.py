@@ -107,6 +107,8 @@ def from_document(source: Source, version: Version, found_id: str) -> StoredRecu
     except (KeyError, TypeError, ValueError, AttributeError, InvalidRequestError) as error:
         reason = f"{type(error).__name__}: {error}"
         return BrokenRecurringTask(id=found_id, reason=reason, version=version, members=source)
+    if task.is_deleted:  # its schedule is nobody's concern any more
+        return task
     try:
         task.schedule  # noqa: B018 - reading it is the check
     except CorruptDocumentError as error:
