@@ -6,7 +6,7 @@ One small document for each process that hands out tasks, written anew with each
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -57,7 +57,7 @@ class ElasticsearchPresenceRepository:
             if found is None:
                 raise StoreUnavailableError("A sign of life could not be written.") from None
             own = self._written[process_id] = found.version
-        return {**await self._all(is_new=before is None), process_id: own}
+        return {**await self._all(process_id, before, own), process_id: own}
 
     async def remove(self, process_id: str, version: Version) -> None:
         """Forget a process. See the port."""
@@ -76,13 +76,28 @@ class ElasticsearchPresenceRepository:
             target["if_primary_term"] = version.primary_term
         return orjson.dumps({action: target}) + b"\n"
 
-    async def _all(self, *, is_new: bool) -> dict[str, Version]:
-        if is_new:  # whoever begins wants to see the others that do
+    async def _all(
+        self, process_id: str, before: Version | None, own: Version
+    ) -> dict[str, Version]:
+        """All signs of life, none of them older than the own one before the latest."""
+        if before is None:  # whoever begins wants to see the others that do
             await self._ask(f"/{self._alias}/_refresh", None)
-        hits = (await self._ask(f"/{self._alias}/_search", _SEARCH))["hits"]["hits"]
-        return {hit["_id"]: Version(hit["_seq_no"], hit["_primary_term"]) for hit in hits}
+            return await self._search()
+        found = await self._search()
+        if found.get(process_id) not in (before, own):  # by itself it is refreshed too seldom
+            await self._ask(f"/{self._alias}/_refresh", None)
+            found = await self._search()
+        return found
 
-    async def _ask(self, target: str, body: bytes | None) -> dict[str, Any]:
+    async def _search(self) -> dict[str, Version]:
+        answer = await self._ask(f"/{self._alias}/_search", _SEARCH)
+        try:
+            hits = orjson.loads(answer)["hits"]["hits"]
+            return {hit["_id"]: Version(hit["_seq_no"], hit["_primary_term"]) for hit in hits}
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreUnavailableError("This is not what Elasticsearch answers.") from error
+
+    async def _ask(self, target: str, body: bytes | None) -> bytes:
         try:
             answer = await self._connection.request(
                 "POST", target, body, timeout=self._request_timeout
@@ -91,5 +106,4 @@ class ElasticsearchPresenceRepository:
             raise StoreUnavailableError("Elasticsearch does not answer.") from error
         if answer.status != 200:
             raise StoreUnavailableError(f"Elasticsearch refuses to search ({answer.status}).")
-        content: dict[str, Any] = orjson.loads(answer.body)
-        return content
+        return answer.body
