@@ -174,8 +174,8 @@ class ClaimBroker:
 
     @property
     def is_active(self) -> bool:
-        """Whether anybody has been asking for tasks lately."""
-        return self._parked > 0 or self._searches.is_active
+        """Whether anybody has been asking for tasks lately, and may get some."""
+        return not self._is_closing and (self._parked > 0 or self._searches.is_active)
 
     def close(self) -> None:
         """Answer all that wait with what they have, and take no more claims."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
-from tasques.domain.errors import UnavailableError
+from tasques.domain.errors import TasquesError
 from tasques.domain.ports import Clock, PresenceRepository
 from tasques.domain.task import Version
 
@@ -74,7 +74,7 @@ class Presence:
                 elif self._seen:
                     await self.leave()
                     next_beat = 0.0
-            except UnavailableError as error:
+            except TasquesError as error:  # without it there are conflicts, but no mistakes
                 log.debug("no sign of life", extra={"reason": str(error)})
             await self._clock.sleep(_TURN)
 
