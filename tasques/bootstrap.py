@@ -31,6 +31,7 @@ from tasques.repository.indices import IndexNames
 from tasques.repository.lifecycle import LifecyclePolicy, RolloverConditions, default_policy
 from tasques.repository.presence import ElasticsearchPresenceRepository
 from tasques.repository.reads import DocumentReader
+from tasques.repository.recurring import ElasticsearchRecurringTaskRepository
 from tasques.repository.setup import check, setup
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
@@ -39,6 +40,7 @@ from tasques.services.broker_limits import BrokerLimits
 from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.recurring_tasks import RecurringTaskService
 from tasques.services.slots import Presence, Slots
 from tasques.services.tasks import TaskService
 from tasques.settings import ServerSettings
@@ -180,6 +182,15 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         new_write_id=new_mark,
         request_timeout=limits.request_timeout,
     )
+    recurring = ElasticsearchRecurringTaskRepository(
+        alias=names.recurring_alias,
+        connection=connection,
+        writer=writer,
+        reader=reader,
+        clock=clock,
+        new_write_id=new_mark,
+        request_timeout=limits.request_timeout,
+    )
     slots = Slots()
     presence = Presence(
         processes=ElasticsearchPresenceRepository(
@@ -247,6 +258,16 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         conflict_retries=settings.tasks.defaults.version_conflict_retry_times,
     )
 
+    recurring_tasks = RecurringTaskService(
+        recurring_tasks=recurring,
+        tasks=service,
+        clock=clock,
+        random=random,
+        new_mark=new_mark,
+        conflict_retries=settings.tasks.defaults.version_conflict_retry_times,
+        on_changed=lambda _: None,
+    )
+
     async def readiness() -> str | None:
         try:
             problems = await built.setup_problems()
@@ -258,6 +279,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         asgi=create_app(
             tasks=service,
             claims=broker,
+            recurring_tasks=recurring_tasks,
             defaults=_request_defaults(settings),
             users=_users(settings),
             probes=Probes(

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import uvicorn
 from fake_archive import InMemoryTaskArchive
+from fake_recurring import InMemoryRecurringTaskRepository
 from fakes import InMemoryTaskRepository
 
 from tasques.api.app import create_app
@@ -22,12 +23,15 @@ from tasques.api.requests import RequestDefaults
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
 from tasques.domain.lease import Leadership
+from tasques.domain.recurring import RecurringTask
 from tasques.services.broker_limits import BrokerLimits
 from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.recurring_tasks import RecurringTaskService
 from tasques.services.slots import Slots
 from tasques.services.tasks import TaskService
+from tasques.unique import UniqueMarks
 
 NOBODY_LEADS = Leadership(None, is_this_server=False)
 
@@ -39,6 +43,8 @@ class InMemoryApi:
     app: Any
     repository: InMemoryTaskRepository
     archive: InMemoryTaskArchive
+    recurring: InMemoryRecurringTaskRepository
+    changed: list[RecurringTask]
     broker: ClaimBroker
     background: BackgroundTasks
     not_ready: str | Exception | None = None
@@ -81,6 +87,18 @@ def build(
         conflict_retries=5,
     )
 
+    recurring = InMemoryRecurringTaskRepository()
+    changed: list[RecurringTask] = []
+    recurring_tasks = RecurringTaskService(
+        recurring_tasks=recurring,
+        tasks=service,
+        clock=clock,
+        random=random,
+        new_mark=UniqueMarks(),
+        conflict_retries=5,
+        on_changed=changed.append,
+    )
+
     async def readiness() -> str | None:
         if isinstance(api.not_ready, Exception):
             raise api.not_ready
@@ -89,6 +107,7 @@ def build(
     app = create_app(
         tasks=service,
         claims=broker,
+        recurring_tasks=recurring_tasks,
         defaults=defaults or RequestDefaults(),
         users=users or {},
         probes=Probes(
@@ -99,7 +118,7 @@ def build(
         clock=clock,
         access_log=access_log,
     )
-    api = InMemoryApi(app, repository, archive, broker, background)
+    api = InMemoryApi(app, repository, archive, recurring, changed, broker, background)
     return api
 
 

@@ -18,10 +18,12 @@ from tasques.api.errors import install_error_handlers
 from tasques.api.health import Probes, health_routes
 from tasques.api.lean_route import LeanRoutes
 from tasques.api.paths import EncodedPaths, install_fallback
+from tasques.api.recurring_tasks import RecurringTaskHandlers, recurring_task_routes
 from tasques.api.requests import RequestDefaults
 from tasques.api.tasks import TaskHandlers, task_routes
 from tasques.domain.ports import Clock
 from tasques.services.claims import ClaimBroker
+from tasques.services.recurring_tasks import RecurringTaskService
 from tasques.services.tasks import TaskService
 
 
@@ -29,6 +31,7 @@ def create_app(
     *,
     tasks: TaskService,
     claims: ClaimBroker,
+    recurring_tasks: RecurringTaskService,
     defaults: RequestDefaults,
     users: Mapping[str, str],
     probes: Probes,
@@ -40,6 +43,7 @@ def create_app(
     Args:
         tasks: the use cases of single tasks.
         claims: hands out tasks.
+        recurring_tasks: the use cases of recurring tasks.
         defaults: what requests get that do not say otherwise.
         users: names and their passwords; without any, everybody may use the API.
         probes: tell how the server is.
@@ -55,6 +59,7 @@ def create_app(
     lean = [
         *task_routes(TaskHandlers(tasks, claims, defaults, clock), auth),
         *batch_routes(BatchHandlers(tasks, defaults, clock), auth),
+        *recurring_task_routes(RecurringTaskHandlers(recurring_tasks, defaults, clock), auth),
     ]
     app.router.routes.extend(lean)
     app.include_router(health_routes(probes))

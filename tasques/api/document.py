@@ -14,10 +14,11 @@ Tasks in queues, kept in Elasticsearch.
 
 **Enqueue** a task, let a worker **claim** it, **report in** while it takes long, and say whether
 it is **done** or **failed**. A failed task, or one whose worker fell silent, is tried again until
-it is out of attempts.
+it is out of attempts. A **recurring task** enqueues one at each instant of its schedule.
 
 Durations are text such as `30s`, `5m` or `1h30m`; instants are RFC 3339. An explicit null in a
-request is the same as an absent member, and answers have no nulls.
+request is the same as an absent member, and answers have no nulls, with one exception: the
+`next_fire_at` of a recurring task is null when its schedule has no instant to come.
 """
 _BOUNDS: Final = frozenset({"minimum", "maximum"})  # FastAPI writes them as floats
 _LARGEST_EXACT: Final = 2**53
@@ -36,6 +37,7 @@ def api_document(routes: list[BaseRoute], version: str) -> Schema:
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         tags=[
             {"name": "tasks", "description": "Enqueue tasks and work on them."},
+            {"name": "recurring-tasks", "description": "Enqueue tasks on a schedule."},
             {"name": "health", "description": "For orchestrators and load balancers."},
         ],
     )

@@ -22,7 +22,6 @@ from tasques.domain.errors import TasquesError
 
 Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 
-TASKS_TAG: Final = "tasks"
 _ALWAYS_POSSIBLE: Final = (401, 500, 503)
 
 
@@ -38,7 +37,7 @@ class LeanRoute(APIRoute):
             operation.endpoint,
             methods=[operation.method],
             operation_id=operation.id,
-            tags=[TASKS_TAG],
+            tags=[operation.tag],
             summary=operation.summary,
             status_code=operation.status,
             response_model=operation.model,
@@ -119,7 +118,7 @@ def _documented_answers(operation: Operation) -> dict[int | str, dict[str, Any]]
         operation.status: {"content": {"application/json": {"example": operation.answer}}}
     }
     for status in sorted({*operation.errors, *_ALWAYS_POSSIBLE}):
-        description, example = examples.ERRORS[status]
+        description, example = {**examples.ERRORS, **operation.error_examples}[status]
         answers[status] = {
             "model": schemas.Error,
             "description": description,

@@ -13,7 +13,14 @@ from tasques.api.bodies import to_json_text
 from tasques.domain.duration import parse_duration
 from tasques.domain.errors import InvalidRequestError
 from tasques.domain.instant import ZERO, parse_instant
-from tasques.domain.names import check_kind, check_queue, check_task_id, queue_problems
+from tasques.domain.names import (
+    check_kind,
+    check_queue,
+    check_recurring_task_id,
+    check_task_id,
+    queue_problems,
+)
+from tasques.domain.schedule import Schedule, load_time_zone
 from tasques.domain.task import JsonText
 
 MAX_QUEUES: Final = 1024
@@ -24,7 +31,8 @@ REFUSED: Final = "refused"
 T = TypeVar("T")
 
 
-def _refused(*problems: str) -> PydanticCustomError:
+def refused(*problems: str) -> PydanticCustomError:
+    """What a validator raises; each problem names its field."""
     return PydanticCustomError(REFUSED, "refused", {"problems": problems})
 
 
@@ -33,7 +41,19 @@ def _named(check: Callable[[str, str], str]) -> AfterValidator:
         try:
             return check(name, str(member.field_name))
         except InvalidRequestError as error:
-            raise _refused(*error.problems) from error
+            raise refused(*error.problems) from error
+
+    return AfterValidator(validate)
+
+
+def _accepted_by(read: Callable[[str], object]) -> AfterValidator:
+    def validate(text: str, member: ValidationInfo) -> str:
+        try:
+            read(text)
+        except InvalidRequestError as error:
+            problems = (f"{member.field_name}: {problem}" for problem in error.problems)
+            raise refused(*problems) from error
+        return text
 
     return AfterValidator(validate)
 
@@ -41,37 +61,37 @@ def _named(check: Callable[[str, str], str]) -> AfterValidator:
 def _text_of(parse: Callable[[str], T], what: str) -> PlainValidator:
     def validate(text: Any, member: ValidationInfo) -> T:
         if not isinstance(text, str):
-            raise _refused(f"{member.field_name}: must be {what}")
+            raise refused(f"{member.field_name}: must be {what}")
         try:
             return parse(text)
         except InvalidRequestError as error:
             problems = (f"{member.field_name}: {problem}" for problem in error.problems)
-            raise _refused(*problems) from error
+            raise refused(*problems) from error
 
     return PlainValidator(validate)
 
 
 def _free_form(value: Any, member: ValidationInfo) -> JsonText:
     if not isinstance(value, dict):
-        raise _refused(f"{member.field_name}: must be a JSON object")
+        raise refused(f"{member.field_name}: must be a JSON object")
     try:
         return to_json_text(value)
     except ValueError as error:
-        raise _refused(f"{member.field_name}: {error}") from error
+        raise refused(f"{member.field_name}: {error}") from error
 
 
 def _lasting(duration: timedelta, member: ValidationInfo) -> timedelta:
     if duration <= timedelta(0):
-        raise _refused(f"{member.field_name}: must be longer than zero")
+        raise refused(f"{member.field_name}: must be longer than zero")
     return duration
 
 
 def _distinct_queues(names: list[str], member: ValidationInfo) -> list[str]:
     distinct = list(dict.fromkeys(names))
     if len(distinct) > MAX_QUEUES:
-        raise _refused(f"{member.field_name}: must not have more than {MAX_QUEUES} queues")
+        raise refused(f"{member.field_name}: must not have more than {MAX_QUEUES} queues")
     if any(queue_problems(name) for name in distinct):
-        raise _refused(*_queue_problems(names, str(member.field_name)))
+        raise refused(*_queue_problems(names, str(member.field_name)))
     return distinct
 
 
@@ -110,3 +130,6 @@ QueueNames = Annotated[list[str], AfterValidator(_distinct_queues)]
 TaskId = Annotated[str, _named(check_task_id)]
 Kind = Annotated[str, _named(check_kind)]
 Timeout = Annotated[Duration, AfterValidator(_lasting)]
+RecurringTaskId = Annotated[str, _named(check_recurring_task_id)]
+ScheduleExpression = Annotated[str, _accepted_by(Schedule.parse)]
+TimeZone = Annotated[str, _accepted_by(load_time_zone)]

@@ -6,8 +6,8 @@ and tags are those of the original's document, because clients are generated fro
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path
@@ -127,6 +127,7 @@ class Operation:
         answer: an example of it.
         request: an example of a body, if there is one.
         errors: the statuses of its errors, besides those that every operation has.
+        error_examples: for some of them, what is said instead of the usual.
     """
 
     id: str
@@ -140,6 +141,8 @@ class Operation:
     request: examples.Example | None = None
     model: Any = schemas.Task
     status: int = 200
+    tag: str = "tasks"
+    error_examples: Mapping[int, tuple[str, examples.Example]] = field(default_factory=dict)
 
 
 _TASK_PATH: Final = "{queue:segment}/{id:segment}"

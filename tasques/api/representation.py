@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -37,12 +38,12 @@ def _members(task: Task) -> dict[str, Any]:
         "processing_timeout": format_duration(task.processing_timeout),
         "run_at": format_instant(task.run_at),
     }
-    _put_json(members, "args", task.args)
-    _put_json(members, "context", task.context)
+    put_json(members, "args", task.args)
+    put_json(members, "context", task.context)
     if task.last_claimed is not None:
         members["last_claimed"] = _claim(task.last_claimed)
     members["last_enqueued_at"] = format_instant(task.last_enqueued_at)
-    members["metadata"] = _metadata(task)
+    members["metadata"] = metadata(task.created_at, task.modified_at, task.version)
     if task.recurring_task_id is not None:
         members["recurring_task_id"] = task.recurring_task_id
     if task.scheduled_for is not None:
@@ -69,30 +70,34 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 def _report(report: Report) -> dict[str, Any]:
     members: dict[str, Any] = {"at": format_instant(report.at)}
-    _put_json(members, "data", report.data)
+    put_json(members, "data", report.data)
     return members
 
 
 def _result(result: Result) -> dict[str, Any]:
     members: dict[str, Any] = {"at": format_instant(result.at)}
-    _put_json(members, "failure", result.failure)
-    _put_json(members, "success", result.success)
+    put_json(members, "failure", result.failure)
+    put_json(members, "success", result.success)
     return members
 
 
-def _metadata(task: Task) -> dict[str, Any]:
-    version = task.version or _UNWRITTEN
+def metadata(
+    created_at: datetime, modified_at: datetime, version: Version | None
+) -> dict[str, Any]:
+    """The member `metadata`."""
+    seq_no, primary_term = version or _UNWRITTEN
     return {
-        "created_at": format_instant(task.created_at),
-        "modified_at": format_instant(task.modified_at),
+        "created_at": format_instant(created_at),
+        "modified_at": format_instant(modified_at),
         "version": {
             # Old Java and Rust clients read 32 bits; nobody sends it back.
-            "seq_num": version.seq_no % _SEQ_NUM_MODULUS,
-            "primary_term": version.primary_term,
+            "seq_num": seq_no % _SEQ_NUM_MODULUS,
+            "primary_term": primary_term,
         },
     }
 
 
-def _put_json(members: dict[str, Any], name: str, text: JsonText | None) -> None:
+def put_json(members: dict[str, Any], name: str, text: JsonText | None) -> None:
+    """Put in a free-form part as it is, if it is there."""
     if text is not None:
         members[name] = orjson.Fragment(text)

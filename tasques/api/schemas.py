@@ -90,6 +90,48 @@ class Task(BaseModel):
     ] = None
 
 
+class StoredTaskDefinition(BaseModel):
+    """What the tasks are that a recurring task enqueues."""
+
+    queue: str
+    retry_times: Int32
+    kind: str
+    priority: Int64
+    processing_timeout: Annotated[str, Field(description="Go's text form: `30m0s`, `1m30s`.")]
+    args: FreeForm | None = None
+    context: FreeForm | None = None
+
+
+class RecurringTask(BaseModel):
+    """A recurring task. Members that have no value are absent; only `next_fire_at` may be null."""
+
+    id: str
+    schedule_expression: str
+    skip_if_outstanding_tasks_exist: bool
+    task_definition: StoredTaskDefinition
+    metadata: Metadata
+    time_zone: Annotated[
+        str | None, Field(description="As it was sent; UTC holds where there is none.")
+    ] = None
+    paused: bool | None = None
+    misfire_policy: Literal["skip", "fire_once", "fire_all"] | None = None
+    next_fire_at: Annotated[
+        datetime | None,
+        Field(description="Null while it is paused, and if the schedule has no instant to come."),
+    ] = None
+    last_fired_at: Annotated[
+        datetime | None, Field(description="When its schedule last enqueued a task.")
+    ] = None
+    last_task_id: Annotated[str | None, Field(description="The id of that task.")] = None
+    error: Annotated[
+        str | None,
+        Field(
+            description="Why nothing is enqueued: what is stored is broken. Change the schedule, "
+            "or delete the recurring task."
+        ),
+    ] = None
+
+
 class Error(BaseModel):
     """Why a request was refused, or failed."""
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tasques.domain.errors import (
     BrokenRecurringTaskError,
@@ -47,13 +47,6 @@ class Change:
     definition: TaskDefinition | None = None
     paused: bool | None = None
     misfire_policy: MisfirePolicy | None = None
-
-
-class Run(NamedTuple):
-    """The task of a run, and whether this very call enqueued it."""
-
-    task: Task
-    is_new: bool
 
 
 class Tasks(Protocol):
@@ -177,7 +170,7 @@ class RecurringTaskService:
         task = _usable(await self.get(recurring_task_id))
         return task.upcoming(self._clock.now(), count)
 
-    async def run(self, recurring_task_id: str, idempotency_key: bytes | None) -> Run:
+    async def run(self, recurring_task_id: str, idempotency_key: bytes | None) -> Task:
         """Enqueue a task of it at once, whatever its schedule is, and even while it is paused.
 
         Args:
@@ -196,14 +189,13 @@ class RecurringTaskService:
         task_id = f"{recurring_task_id}@run-{self._part_of_id(recurring, idempotency_key)}"
         if idempotency_key is not None:
             try:  # it may have been archived, where creating meets no conflict
-                return Run(await self._tasks.get(queue, task_id), is_new=False)
+                return await self._tasks.get(queue, task_id)
             except TaskNotFoundError:
                 pass
         try:
-            task = await self._tasks.create(self._new_task(recurring, task_id))
+            return await self._tasks.create(self._new_task(recurring, task_id))
         except TaskAlreadyExistsError:
-            return Run(await self._tasks.get(queue, task_id), is_new=False)
-        return Run(task, is_new=True)
+            return await self._tasks.get(queue, task_id)
 
     # ---------------------------------------------------------------- changing
 

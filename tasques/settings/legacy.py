@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 _NOT_YET: Final = "this version does not use it yet"
 _NO_SCROLL: Final = "nothing is scrolled any more"
+_NO_SECOND_LOOK: Final = "every look at recurring tasks finds all changes"
 _NO_ROUNDS: Final = "claims wait without searching in rounds"
 _NO_TRACKER: Final = "queues are not tracked: refreshes happen on demand"
 
 RETIRED: Final[Mapping[Path, str]] = {
     ("kibana",): _NOT_YET,
     ("apm",): _NOT_YET,
-    ("recurring", "recurring_tasks"): _NOT_YET,
     ("tasks", "queues"): _NO_TRACKER,
     ("tasks", "defaults", "block_for_retry_min_wait"): _NO_ROUNDS,
     ("tasks", "defaults", "block_for_retry_max_retries"): _NO_ROUNDS,
@@ -32,6 +32,9 @@ RETIRED: Final[Mapping[Path, str]] = {
     ("recurring", "timed_out_tasks_reaper", "scroll_ttl"): _NO_SCROLL,
     ("recurring", "tasks_archiver", "scroll_size"): _NO_SCROLL,
     ("recurring", "tasks_archiver", "scroll_ttl"): _NO_SCROLL,
+    ("recurring", "recurring_tasks", "enforce_sync_run_interval"): _NO_SECOND_LOOK,
+    ("recurring", "recurring_tasks", "scroll_size"): _NO_SCROLL,
+    ("recurring", "recurring_tasks", "scroll_ttl"): _NO_SCROLL,
 }
 LOGGING_JSON: Final = ("logging", "json")
 LOGGING_FORMAT: Final = ("logging", "format")

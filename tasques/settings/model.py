@@ -155,12 +155,19 @@ class ArchiverSettings(Section):
     archive_older_than: Annotated[Duration, lasting("0s", "87600h")] = timedelta(hours=24)
 
 
+class RecurringTasksSettings(Section):
+    """The chore that enqueues tasks on schedules; how often it looks for changes by others."""
+
+    sync_run_interval: Annotated[Duration, lasting("10ms", "1h")] = timedelta(seconds=1)
+
+
 class RecurringSettings(Section):
     """What the server does again and again."""
 
     leader_lock: LeaderLockSettings = LeaderLockSettings()
     timed_out_tasks_reaper: ReaperSettings = ReaperSettings()
     tasks_archiver: ArchiverSettings = ArchiverSettings()
+    recurring_tasks: RecurringTasksSettings = RecurringTasksSettings()
 
 
 class LifecyclePolicy(Section):

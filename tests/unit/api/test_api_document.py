@@ -11,7 +11,7 @@ import pytest
 from in_memory_api import build
 from pydantic import TypeAdapter
 
-from tasques.api import operations, requests
+from tasques.api import operations, recurring_operations, recurring_requests, requests
 from tasques.api.operations import Operation
 
 OPERATIONS = {
@@ -25,6 +25,15 @@ OPERATIONS = {
     "create-tasks": ("post", "/tasques/batch"),
     "finish-tasks": ("post", "/tasques/results/batch"),
 }
+RECURRING_OPERATIONS = {
+    "create-recurring-task": ("post", "/recurring_tasques"),
+    "list-existing-recurring-tasks": ("get", "/recurring_tasques"),
+    "get-existing-recurring-task": ("get", "/recurring_tasques/{id}"),
+    "update-existing-recurring-task": ("put", "/recurring_tasques/{id}"),
+    "delete-existing-recurring-task": ("delete", "/recurring_tasques/{id}"),
+    "preview-existing-recurring-task": ("get", "/recurring_tasques/{id}/upcoming"),
+    "run-existing-recurring-task": ("post", "/recurring_tasques/{id}/run"),
+}
 INTEGERS = {
     ("NewTask", "retry_times"): ("int32", 0),
     ("NewTask", "priority"): ("int64", None),
@@ -34,11 +43,23 @@ INTEGERS = {
     ("Task", "priority"): ("int64", None),
     ("Version", "seq_num"): ("int64", None),
     ("Version", "primary_term"): ("int64", None),
+    ("TaskDefinition", "retry_times"): ("int32", 0),
+    ("TaskDefinition", "priority"): ("int64", None),
+    ("StoredTaskDefinition", "retry_times"): ("int32", 0),
+    ("StoredTaskDefinition", "priority"): ("int64", None),
     ("BatchItem", "status"): ("int32", 0),
     ("Leader", "pid"): ("int64", None),
     ("Leader", "term"): ("int64", None),
 }
-NEW_SCHEMAS = {"Batch", "BatchItem", "Leader", "NewTaskBatch", "TaskResult", "TaskResultBatch"}
+NEW_SCHEMAS = {
+    "Batch",
+    "BatchItem",
+    "Leader",
+    "NewTaskBatch",
+    "StoredTaskDefinition",
+    "TaskResult",
+    "TaskResultBatch",
+}
 PRINT_THE_DOCUMENT = """
 import asyncio, httpx
 from in_memory_api import build
@@ -68,15 +89,21 @@ def parts(value):
             yield from parts(child)
 
 
-async def test_the_operations_have_the_names_that_clients_were_generated_from(document):
+@pytest.mark.parametrize(
+    ("tag", "operations_of"),
+    [("tasks", OPERATIONS), ("recurring-tasks", RECURRING_OPERATIONS)],
+)
+async def test_the_operations_have_the_names_that_clients_were_generated_from(
+    document, tag, operations_of
+):
     found = {
         operation["operationId"]: (method, path)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-        if operation["tags"] == ["tasks"]
+        if operation["tags"] == [tag]
     }
 
-    assert found == OPERATIONS
+    assert found == operations_of
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["title"] == "Tasques API"
 
@@ -89,12 +116,16 @@ async def test_the_schemas_have_the_names_of_the_original(document):
         "Health",
         "LastClaimed",
         "Metadata",
+        "NewRecurringTask",
         "NewReport",
         "NewTask",
+        "RecurringTask",
+        "RecurringTaskUpdate",
         "Report",
         "Result",
         "Success",
         "Task",
+        "TaskDefinition",
         "Version",
     }
 
@@ -136,7 +167,7 @@ async def test_every_integer_says_how_large_it_gets(document):
     assert '"minimum": 0.0' not in str(document)
 
 
-async def test_every_answer_of_a_task_route_is_documented(document):
+async def test_every_answer_is_documented(document):
     expected = {
         "create-task": {"201", "400", "409", "413"},
         "get-existing-task": {"200", "400", "404"},
@@ -147,8 +178,15 @@ async def test_every_answer_of_a_task_route_is_documented(document):
         "mark-claimed-task-failed": {"200", "400", "403", "404", "409", "413"},
         "create-tasks": {"200", "400", "413"},
         "finish-tasks": {"200", "400", "413"},
+        "create-recurring-task": {"201", "400", "409", "413"},
+        "list-existing-recurring-tasks": {"200"},
+        "get-existing-recurring-task": {"200", "400", "404"},
+        "update-existing-recurring-task": {"200", "400", "404", "409", "413"},
+        "delete-existing-recurring-task": {"200", "400", "404", "409"},
+        "preview-existing-recurring-task": {"200", "400", "404", "409"},
+        "run-existing-recurring-task": {"201", "400", "404", "409"},
     }
-    for name, (method, path) in OPERATIONS.items():
+    for name, (method, path) in (OPERATIONS | RECURRING_OPERATIONS).items():
         operation = document["paths"][path][method]
         assert set(operation["responses"]) == expected[name] | {"401", "500", "503"}
         assert operation["summary"]
@@ -174,6 +212,29 @@ async def test_the_header_and_the_path_are_documented(document):
         assert parameters == expected
 
 
+async def test_what_recurring_tasks_are_asked_with_is_documented(document):
+    found = {
+        operation["operationId"]: {
+            (parameter["in"], parameter["name"], parameter["required"])
+            for parameter in operation.get("parameters", [])
+        }
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if operation["tags"] == ["recurring-tasks"]
+    }
+
+    in_path = ("path", "id", True)
+    assert found == {
+        "create-recurring-task": set(),
+        "list-existing-recurring-tasks": set(),
+        "get-existing-recurring-task": {in_path},
+        "update-existing-recurring-task": {in_path},
+        "delete-existing-recurring-task": {in_path},
+        "preview-existing-recurring-task": {in_path, ("query", "count", False)},
+        "run-existing-recurring-task": {in_path, ("header", "Idempotency-Key", False)},
+    }
+
+
 @pytest.mark.parametrize(
     ("users", "security"),
     [({}, [{"BasicAuth": []}, {}]), ({"anna": "secret"}, [{"BasicAuth": []}])],
@@ -187,7 +248,7 @@ async def test_what_is_for_users_says_so(client_with, users, security):
     }
     for methods in document["paths"].values():
         for operation in methods.values():
-            is_for_users = operation["tags"] == ["tasks"]
+            is_for_users = operation["tags"] != ["health"]
             assert operation.get("security") == (security if is_for_users else None)
 
 
@@ -196,7 +257,10 @@ async def test_the_document_names_no_host(document):
 
 
 def every_operation():
-    return [each for each in vars(operations).values() if isinstance(each, Operation)]
+    modules = (operations, recurring_operations)
+    return [
+        each for module in modules for each in vars(module).values() if isinstance(each, Operation)
+    ]
 
 
 @pytest.mark.parametrize("operation", every_operation(), ids=lambda operation: operation.id)
@@ -209,6 +273,8 @@ def test_the_examples_are_right(operation):
         "mark-claimed-task-failed": requests.Failure,
         "create-tasks": requests.NewTaskBatch,
         "finish-tasks": requests.TaskResultBatch,
+        "create-recurring-task": recurring_requests.NewRecurringTask,
+        "update-existing-recurring-task": recurring_requests.RecurringTaskUpdate,
     }
     model = TypeAdapter(operation.model)
     dumped = model.dump_python(model.validate_python(operation.answer), exclude_unset=True)

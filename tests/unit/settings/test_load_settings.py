@@ -199,23 +199,27 @@ tasques:
       defaults: {block_for_retry_min_wait: 100ms, block_for_retry_max_retries: 20}
     recurring:
       timed_out_tasks_reaper: {run_interval: 15s, scroll_size: 300, scroll_ttl: 1m}
-      recurring_tasks: {sync_run_interval: 5s}
+      recurring_tasks:
+        {sync_run_interval: 5s, enforce_sync_run_interval: 1m, scroll_size: 500, scroll_ttl: 1m}
 """)
 
     loaded = load(path, {"TASQUES_SERVER_KIBANA_USER_NAME": "x", "TASQUES_SERVER_APM": ""})
 
     assert loaded.settings.logging.format == "json"
     assert loaded.settings.logging.level == "fatal"
+    assert loaded.settings.recurring.recurring_tasks.sync_run_interval == timedelta(seconds=5)
     named = [warning.split()[0].removeprefix("tasques.server.") for warning in loaded.warnings]
     assert named == [
         "kibana",
         "apm",
-        "recurring.recurring_tasks",
         "tasks.queues",
         "tasks.defaults.block_for_retry_min_wait",
         "tasks.defaults.block_for_retry_max_retries",
         "recurring.timed_out_tasks_reaper.scroll_size",
         "recurring.timed_out_tasks_reaper.scroll_ttl",
+        "recurring.recurring_tasks.enforce_sync_run_interval",
+        "recurring.recurring_tasks.scroll_size",
+        "recurring.recurring_tasks.scroll_ttl",
         "TASQUES_SERVER_APM",
         "TASQUES_SERVER_KIBANA_USER_NAME",
     ]
