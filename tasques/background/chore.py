@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 
 class Chore(Protocol):
@@ -25,4 +25,18 @@ class Chore(Protocol):
         Raises:
             TasquesError: it was broken off; the next pass goes on with what is left.
         """
+        ...
+
+
+class Loop(Protocol):
+    """Work of the leader that knows by itself when it is to be done.
+
+    Attributes:
+        name: for logs and metrics.
+    """
+
+    name: str
+
+    async def run(self) -> NoReturn:
+        """Do it whenever this server leads, until cancelled. What fails is logged and repeated."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NoReturn
 
-from tasques.background.chore import Chore
+from tasques.background.chore import Chore, Loop
 from tasques.background.clock_check import ClockCheck
 from tasques.background.elector import Elector
 from tasques.domain.errors import TasquesError
@@ -30,12 +30,12 @@ async def repeat(
     while True:
         started_at = clock.monotonic()
         if is_leader():
-            await _do(chore, clock)
+            await do_pass(chore, clock)
         await clock.sleep(max(0.0, started_at + chore.interval - clock.monotonic()))
 
 
-async def _do(chore: Chore, clock: Clock) -> None:
-    """Do one pass. Whatever goes wrong in it, the loop goes on."""
+async def do_pass(chore: Chore, clock: Clock) -> bool:
+    """Do one pass, and return whether it succeeded. Whatever goes wrong in it, the loop goes on."""
     started_at = clock.monotonic()
     try:
         done = await chore.run_once()
@@ -47,6 +47,8 @@ async def _do(chore: Chore, clock: Clock) -> None:
         took = round((clock.monotonic() - started_at) * 1000)
         level = logging.INFO if done else logging.DEBUG
         log.log(level, "chore done", extra={"chore": chore.name, "count": done, "took_ms": took})
+        return True
+    return False
 
 
 class BackgroundService:
@@ -58,13 +60,24 @@ class BackgroundService:
         elector: Elector,
         clock_check: ClockCheck,
         chores: Sequence[Chore],
+        loops: Sequence[Loop] = (),
         clock: Clock,
         random: Random,
     ) -> None:
-        """Make a service; its `run` has to be running."""
+        """Make a service; its `run` has to be running.
+
+        Args:
+            elector: keeps trying to lead.
+            clock_check: compares clocks.
+            chores: are repeated every interval while this server leads.
+            loops: know by themselves when to do what.
+            clock: for pauses.
+            random: for pauses.
+        """
         self._elector = elector
         self._clock_check = clock_check
         self._chores = chores
+        self._loops = loops
         self._clock = clock
         self._random = random
 
@@ -80,6 +93,8 @@ class BackgroundService:
             async with asyncio.TaskGroup() as chores:
                 for chore in self._chores:
                     chores.create_task(self._repeat(chore), name=chore.name)
+                for loop in self._loops:
+                    chores.create_task(loop.run(), name=loop.name)
 
     async def _repeat(self, chore: Chore) -> NoReturn:
         await repeat(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from tasques.domain.errors import TasquesError
 from tasques.domain.lease import Lease
-from tasques.domain.recurring import RecurringTask, StoredRecurringTask
+from tasques.domain.recurring import PendingTask, RecurringTask, StoredRecurringTask
 from tasques.domain.task import Task, Version
 
 
@@ -355,6 +356,27 @@ class RecurringTaskRepository(Protocol):
 
         Raises:
             RecurringTaskConflictError: it has another one.
+        """
+        ...
+
+
+class RunRepository(Protocol):
+    """What has become of the runs of recurring tasks.
+
+    Every method raises `UnavailableError` when it can not be found out now, in full.
+    """
+
+    async def existing(self, pending: Sequence[PendingTask]) -> AbstractSet[PendingTask]:
+        """Which of these tasks have been created: they are stored now, or archived.
+
+        A task that is archived meanwhile is found in one place or the other.
+        """
+        ...
+
+    async def outstanding(self, recurring_tasks: Sequence[RecurringTask]) -> AbstractSet[str]:
+        """Which of these have a run, in any queue, that is neither done nor dead; their ids.
+
+        Every run is seen whose creation was answered before the call.
         """
         ...
 

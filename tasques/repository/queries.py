@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from tasques.domain.instant import to_milliseconds
 from tasques.domain.ports import ClaimSearch
 from tasques.domain.task import TaskState
+
+BY_RECURRING_TASK: Final = "by_recurring_task"
+"""The aggregation of `outstanding`."""
 
 
 def until(instant: datetime) -> dict[str, Any]:
@@ -90,4 +94,29 @@ def written_after(number: int, size: int) -> dict[str, Any]:
         "_source": False,
         "track_total_hits": False,
         "seq_no_primary_term": True,
+    }
+
+
+def outstanding(recurring_task_ids: Sequence[str]) -> dict[str, Any]:
+    """Which of these recurring tasks have runs, in any queue, that are not finished."""
+    filters = [
+        {"terms": {"recurring_task_id": recurring_task_ids}},
+        {"terms": {"state": [TaskState.QUEUED, TaskState.FAILED, TaskState.CLAIMED]}},
+    ]
+    by_id = {"terms": {"field": "recurring_task_id", "size": len(recurring_task_ids)}}
+    return {
+        "query": {"bool": {"filter": filters}},
+        "aggs": {BY_RECURRING_TASK: by_id},
+        "size": 0,
+        "track_total_hits": False,
+    }
+
+
+def with_ids(task_ids: Sequence[str], *, size: int) -> dict[str, Any]:
+    """Tasks with these ids, in any queue: only where they are."""
+    return {
+        "query": {"bool": {"filter": [{"terms": {"id": task_ids}}]}},
+        "_source": ["queue", "id"],
+        "size": size,
+        "track_total_hits": True,
     }
