@@ -4,8 +4,8 @@ Never compared is what no two runs have in common: instants that a server takes 
 (they must be instants), ids that it makes up, counters of Elasticsearch. Instants are compared as
 instants, however they are written. Of an error only status and shape count, as its words are
 nobody's contract; where the original's has no body, ours may have one of that shape. Of a
-redirect, status and target count; of `WWW-Authenticate`, the scheme. The members `claim_id` and
-`code`, which only we have, may be there, and so may headers.
+redirect, status and target count; of `WWW-Authenticate`, the scheme. Members that only we have may
+be there, and so may headers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ CLOCK_READINGS = {
 }
 COUNTERS = {"primary_term", "seq_num"}
 FREE_FORM = {"args", "context", "data", "failure", "success"}
-ADDED = {"claim_id"}
+ADDED = {
+    "claim_id",
+    "last_fired_at",
+    "last_task_id",
+    "misfire_policy",
+    "next_fire_at",
+    "paused",
+    "time_zone",
+}
 ADDED_TO_ERRORS = {"code"}
 
 _MADE_UP_ID = re.compile("[0-9a-f]{32}")
@@ -115,4 +123,4 @@ def _masked_text(text: str, now: datetime, name: str | None) -> str:
 
 def _shown(value: Any) -> str:
     """As JSON, where 1, 1.0 and true differ."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=repr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ class Intended:
         status: ours.
         body: ours, if it is not an error; `...` if it is the original's.
         headers: ours (None: none); those that are not here are the original's.
+        any_body: whether the body of ours is not compared.
         give_back: whether what it claims is unclaimed again, so that the difference ends there.
+        sent_after: method, path and perhaps body of requests that end the difference there.
     """
 
     exchanges: list[int]
@@ -30,14 +32,17 @@ class Intended:
     status: int | None = None
     body: Any = ...
     headers: dict[str, str | None] | None = None
+    any_body: bool = False
     give_back: bool = False
+    sent_after: list[list[str]] = field(default_factory=list)
 
     def instead_of(self, answer: Answer) -> Answer:
         """What we answer where the original gave this answer."""
+        body = answer.body if self.body is ... else self.body
         return replace(
             answer,
             status=answer.status if self.status is None else self.status,
-            body=answer.body if self.body is ... else self.body,
+            body=... if self.any_body else body,
             headers={**answer.headers, **(self.headers or {})},
         )
 

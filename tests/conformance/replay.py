@@ -107,6 +107,8 @@ class Replay:
             expected = intended.instead_of(expected)
             if intended.give_back:
                 await self._give_back(answer, exchange.headers)
+            for method, path, *body in intended.sent_after:
+                await self._send(method, path, exchange.headers, *body)
         return [f"{exchange.title}: {each}" for each in differences(expected, answer)]
 
     async def _prepare(self, exchange: Exchange) -> None:

@@ -21,19 +21,14 @@ USERS = [
 ]
 PROFILES = {"default": {}, "auth": {"auth.basic_auth": json.dumps(USERS)}}
 """In this order: `auth` reads a task that `default` made."""
-NOT_YET = "/recurring_tasques"
 
 
 def exchanges():
-    """Those of the task routes; not those that need recurring tasks or background work."""
-    return [
-        exchange
-        for exchange in recorded(TRANSCRIPTS)
-        if exchange.profile in PROFILES and not exchange.path.startswith(NOT_YET)
-    ]
+    """Those that need no background work."""
+    return [exchange for exchange in recorded(TRANSCRIPTS) if exchange.profile in PROFILES]
 
 
-async def test_task_routes_answer_as_the_original_does(
+async def test_all_routes_answer_as_the_original_does(
     elasticsearch, elasticsearch_url, prefix, tmp_path
 ):
     """Clients of the original find nothing changed but what is listed, with its reason."""
