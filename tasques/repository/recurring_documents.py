@@ -42,6 +42,14 @@ _KNOWN_MEMBERS: Final = frozenset(
         "write_id",
     }
 )
+_MAKES_NO_SENSE: Final = (
+    AttributeError,
+    InvalidRequestError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
 
 Source = Mapping[str, Any]
 T = TypeVar("T")
@@ -104,7 +112,7 @@ def from_document(source: Source, version: Version, found_id: str) -> StoredRecu
     """The recurring task that a document holds, or what is wrong with it."""
     try:
         task = _task(source, version, found_id)
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidRequestError) as error:
+    except _MAKES_NO_SENSE as error:
         reason = f"{type(error).__name__}: {error}"
         return BrokenRecurringTask(id=found_id, reason=reason, version=version, members=source)
     if task.is_deleted:  # its schedule is nobody's concern any more
