@@ -11,10 +11,12 @@ from tasques.domain.errors import InvalidRequestError
 from tasques.domain.names import (
     MAX_KIND_BYTES,
     MAX_QUEUE_BYTES,
+    MAX_RECURRING_TASK_ID_BYTES,
     MAX_TASK_ID_BYTES,
     MAX_WORKER_ID_BYTES,
     check_kind,
     check_queue,
+    check_recurring_task_id,
     check_task_id,
     check_worker_id,
     queue_problems,
@@ -38,6 +40,7 @@ def refusal(check: Callable[..., str], *arguments: str) -> tuple[str, ...]:
 
 FREE_TEXTS: Final = [
     (check_task_id, "id", MAX_TASK_ID_BYTES),
+    (check_recurring_task_id, "id", MAX_RECURRING_TASK_ID_BYTES),
     (check_kind, "kind", MAX_KIND_BYTES),
     (check_worker, "worker_id", MAX_WORKER_ID_BYTES),
 ]
@@ -208,9 +211,10 @@ def test_a_refusal_names_the_field_that_it_was_told():
     )
 
 
+@pytest.mark.parametrize("check", [check_task_id, check_recurring_task_id])
 @pytest.mark.parametrize("task_id", [".", ".."])
-def test_a_task_id_that_clients_fold_away_is_refused(task_id):
-    assert refusal(check_task_id, task_id) == ("id: must not be '.' or '..'",)
+def test_an_id_that_clients_fold_away_is_refused(check, task_id):
+    assert refusal(check, task_id) == ("id: must not be '.' or '..'",)
 
 
 @pytest.mark.parametrize("task_id", ["x" * 366, "x" * 494, "x" * 510, E_ACUTE * 247])

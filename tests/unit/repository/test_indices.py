@@ -49,6 +49,17 @@ def test_replicas_that_elasticsearch_chooses_are_left_to_it():
     assert index.changes_to(wanted) == {}
 
 
+@pytest.mark.parametrize("shards", [1, 5])
+def test_the_operator_decides_about_shards_but_not_of_recurring_tasks(shards):
+    names = IndexNames("t")
+    decided = IndexSettings(shards=shards, replicas=0, refresh_interval=timedelta(seconds=1))
+
+    found = {spec.alias: spec.settings_of_new(decided)["number_of_shards"] for spec in specs(names)}
+
+    assert found.pop(names.recurring_alias) == "1"
+    assert set(found.values()) == {f"{shards}"}
+
+
 def archive_of(prefix):
     return next(spec for spec in specs(IndexNames(prefix)) if spec.rolls_over)
 
