@@ -45,7 +45,7 @@ FREE_TEXTS: Final = [
     (check_worker, "worker_id", MAX_WORKER_ID_BYTES),
 ]
 free_texts = pytest.mark.parametrize(
-    ("check", "field", "limit"), FREE_TEXTS, ids=["task id", "kind", "worker id"]
+    ("check", "field", "limit"), FREE_TEXTS, ids=["task id", "recurring id", "kind", "worker id"]
 )
 
 # ------------------------------------------------------------------ queues
@@ -190,7 +190,8 @@ def test_free_texts_are_not_empty(check, field, limit):
 
 @free_texts
 def test_the_length_of_free_texts_is_counted_in_bytes(check, field, limit):
-    for text in ("x" * limit, E_ACUTE * (limit // 2), "\U0001f600" * (limit // 4)):
+    four_bytes = "\U0001f600" * (limit // 4) + "x" * (limit % 4)
+    for text in ("x" * limit, E_ACUTE * (limit // 2), four_bytes):
         assert len(text.encode()) == limit
         assert check(text) == text
         assert refusal(check, text + "x") == (
