@@ -33,11 +33,6 @@ def recurring_task_json(stored: StoredRecurringTask, now: datetime) -> bytes:
     return orjson.dumps(_members(stored, now))
 
 
-def recurring_tasks_json(stored: Sequence[StoredRecurringTask], now: datetime) -> bytes:
-    """The JSON of several recurring tasks."""
-    return orjson.dumps([_members(each, now) for each in stored])
-
-
 def instants_json(instants: Sequence[datetime]) -> bytes:
     """The JSON of several instants."""
     return orjson.dumps([format_instant(instant) for instant in instants])
