@@ -16,15 +16,15 @@ from starlette.types import ASGIApp
 
 from tasques.api.app import create_app
 from tasques.api.health import Probes
-from tasques.api.requests import RequestDefaults
 from tasques.background.service import BackgroundService
 from tasques.background_tasks import BackgroundTasks
-from tasques.chores import leaders_chores
+from tasques.chores import leaders_chores, leaders_scheduler
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.election import candidate
+from tasques.limits import broker_limits, request_defaults, write_limits
 from tasques.repository.archive import ElasticsearchTaskArchive
-from tasques.repository.bulk import BulkWriter, WriteLimits
+from tasques.repository.bulk import BulkWriter
 from tasques.repository.client import ClientOptions, build_client
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
@@ -32,11 +32,11 @@ from tasques.repository.lifecycle import LifecyclePolicy, RolloverConditions, de
 from tasques.repository.presence import ElasticsearchPresenceRepository
 from tasques.repository.reads import DocumentReader
 from tasques.repository.recurring import ElasticsearchRecurringTaskRepository
+from tasques.repository.runs import ElasticsearchRunRepository
 from tasques.repository.setup import check, setup
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
 from tasques.repository.tasks import ElasticsearchTaskRepository
-from tasques.services.broker_limits import BrokerLimits
 from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
@@ -162,7 +162,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
     background = BackgroundTasks()
     names = IndexNames(settings.elasticsearch.index_prefix)
     connection = Connection(client, authorization=client_options(settings).authorization)
-    limits = _write_limits(settings)
+    limits = write_limits(settings)
     writer = BulkWriter(connection, limits=limits, clock=clock, random=random)
     reader = DocumentReader(
         connection,
@@ -219,7 +219,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         ),
         background=background,
         slots=slots,
-        limits=_broker_limits(settings),
+        limits=broker_limits(settings),
     )
     archive = ElasticsearchTaskArchive(
         tasks_alias=names.tasks_alias,
@@ -246,6 +246,21 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         clock=clock,
         random=random,
     )
+    scheduler = leaders_scheduler(
+        settings,
+        recurring_tasks=recurring,
+        tasks=tasks,
+        runs=ElasticsearchRunRepository(
+            tasks_alias=names.tasks_alias,
+            archive_alias=names.archive_alias,
+            connection=connection,
+            reader=reader,
+            request_timeout=limits.request_timeout,
+        ),
+        offer=broker.offer,
+        is_leader=election.elector.is_leader,
+        clock=clock,
+    )
     service = TaskService(
         tasks=tasks,
         archive=archive,
@@ -265,7 +280,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         random=random,
         new_mark=new_mark,
         conflict_retries=settings.tasks.defaults.version_conflict_retry_times,
-        on_changed=lambda _: None,
+        on_changed=scheduler.notify,
     )
 
     async def readiness() -> str | None:
@@ -280,7 +295,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
             tasks=service,
             claims=broker,
             recurring_tasks=recurring_tasks,
-            defaults=_request_defaults(settings),
+            defaults=request_defaults(settings),
             users=_users(settings),
             probes=Probes(
                 readiness=readiness,
@@ -296,6 +311,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
             elector=election.elector,
             clock_check=election.clock_check,
             chores=chores,
+            loops=(scheduler,),
             clock=clock,
             random=random,
         ),
@@ -307,41 +323,6 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         _settings=settings,
     )
     return built
-
-
-def _write_limits(settings: ServerSettings) -> WriteLimits:
-    write = settings.elasticsearch.write
-    return WriteLimits(
-        max_in_flight=write.max_in_flight,
-        max_operations=write.max_batch_operations,
-        max_bytes=write.max_batch_bytes,
-        deadline=write.deadline.total_seconds(),
-        request_timeout=settings.elasticsearch.request_timeout.total_seconds(),
-        max_pending_operations=write.max_pending_operations,
-        max_pending_bytes=write.max_pending_bytes,
-    )
-
-
-def _broker_limits(settings: ServerSettings) -> BrokerLimits:
-    claims = settings.tasks.claims
-    return BrokerLimits(
-        max_parked=claims.max_parked,
-        max_search=claims.search_size,
-        refresh_min_interval=claims.refresh_min_interval.total_seconds(),
-        poll_interval=claims.poll_interval.total_seconds(),
-    )
-
-
-def _request_defaults(settings: ServerSettings) -> RequestDefaults:
-    defaults = settings.tasks.defaults
-    return RequestDefaults(
-        retry_times=defaults.retry_times,
-        processing_timeout=defaults.worker_processing_timeout,
-        claim_amount=defaults.claim_amount,
-        block_for=defaults.block_for,
-        max_block_for=settings.tasks.claims.max_block_for,
-        max_body_size=settings.max_body_size,
-    )
 
 
 def _users(settings: ServerSettings) -> dict[str, str]:

@@ -10,7 +10,14 @@ from tasques.background.archiver import Archiver
 from tasques.background.chore import Chore
 from tasques.background.reaper import Reaper
 from tasques.background.roller import Roller
-from tasques.domain.ports import Clock, TaskArchive, TaskRepository
+from tasques.background.scheduler import Scheduler
+from tasques.domain.ports import (
+    Clock,
+    RecurringTaskRepository,
+    RunRepository,
+    TaskArchive,
+    TaskRepository,
+)
 from tasques.domain.task import Task
 from tasques.settings import ServerSettings
 
@@ -46,4 +53,26 @@ def leaders_chores(
             interval=recurring.tasks_archiver.run_interval.total_seconds(),
         ),
         Roller(archive=archive, is_leader=is_leader, interval=_ROLLER_INTERVAL),
+    )
+
+
+def leaders_scheduler(
+    settings: ServerSettings,
+    *,
+    recurring_tasks: RecurringTaskRepository,
+    tasks: TaskRepository,
+    runs: RunRepository,
+    offer: Callable[[Task], None],
+    is_leader: Callable[[], bool],
+    clock: Clock,
+) -> Scheduler:
+    """Make the loop that follows schedules; `offer` is told of each task that it enqueues."""
+    return Scheduler(
+        recurring_tasks=recurring_tasks,
+        tasks=tasks,
+        runs=runs,
+        offer=offer,
+        clock=clock,
+        is_leader=is_leader,
+        interval=settings.recurring.recurring_tasks.sync_run_interval.total_seconds(),
     )

@@ -46,7 +46,7 @@ class Enqueuer:
         self,
         *,
         agenda: Agenda,
-        recurring: RecurringTaskRepository,
+        recurring_tasks: RecurringTaskRepository,
         tasks: TaskRepository,
         runs: RunRepository,
         offer: Callable[[Task], None],
@@ -57,7 +57,7 @@ class Enqueuer:
 
         Args:
             agenda: what is known of the recurring tasks.
-            recurring: where they are kept.
+            recurring_tasks: where they are kept.
             tasks: where their runs go.
             runs: knows what has become of those.
             offer: told of each task that was created.
@@ -65,7 +65,7 @@ class Enqueuer:
             is_leader: whether this server leads.
         """
         self._agenda = agenda
-        self._recurring = recurring
+        self._recurring_tasks = recurring_tasks
         self._tasks = tasks
         self._runs = runs
         self._offer = offer
@@ -168,7 +168,7 @@ class Enqueuer:
         """Store recurring tasks; returns those for which that succeeded."""
         stored: list[RecurringTask] = []
         failures: dict[str, TasquesError] = {}
-        for task, outcome in zip(tasks, await self._recurring.update_all(tasks), strict=True):
+        for task, outcome in zip(tasks, await self._recurring_tasks.update_all(tasks), strict=True):
             if isinstance(outcome, RecurringTask):
                 self._agenda.put(outcome)
                 stored.append(outcome)

@@ -42,7 +42,7 @@ class Scheduler:
     def __init__(
         self,
         *,
-        recurring: RecurringTaskRepository,
+        recurring_tasks: RecurringTaskRepository,
         tasks: TaskRepository,
         runs: RunRepository,
         offer: Callable[[Task], None],
@@ -53,7 +53,7 @@ class Scheduler:
         """Make a scheduler; its `run` has to be running.
 
         Args:
-            recurring: where recurring tasks are.
+            recurring_tasks: where recurring tasks are.
             tasks: where their runs go.
             runs: knows what has become of those.
             offer: told of each task that was created.
@@ -63,13 +63,13 @@ class Scheduler:
         """
         self.name = _NAME
         self.interval = interval
-        self._recurring = recurring
+        self._recurring_tasks = recurring_tasks
         self._clock = clock
         self._is_leader = is_leader
         self._agenda = Agenda()
         self._enqueuer = Enqueuer(
             agenda=self._agenda,
-            recurring=recurring,
+            recurring_tasks=recurring_tasks,
             tasks=tasks,
             runs=runs,
             offer=offer,
@@ -134,7 +134,7 @@ class Scheduler:
         """Learn what was changed; everything, when this server has just taken the lead."""
         if self._clock.monotonic() < self._next_look:
             return
-        changes = await self._recurring.changed_since(self._mark, self._agenda.is_known)
+        changes = await self._recurring_tasks.changed_since(self._mark, self._agenda.is_known)
         for number, stored in enumerate(changes.tasks, start=1):
             self._agenda.put(stored)
             if number % _READ_AT_ONCE == 0:
@@ -149,7 +149,7 @@ class Scheduler:
 
     async def _read(self, recurring_task_id: str) -> None:
         try:
-            self._agenda.put(await self._recurring.get(recurring_task_id))
+            self._agenda.put(await self._recurring_tasks.get(recurring_task_id))
         except RecurringTaskNotFoundError:
             self._agenda.remove(recurring_task_id)
         except TasquesError as error:
@@ -163,7 +163,7 @@ class Scheduler:
         if task.pending or task.version is None:
             return  # it is about to be settled
         try:
-            await self._recurring.purge(task.id, task.version)
+            await self._recurring_tasks.purge(task.id, task.version)
             self._agenda.remove(task.id)
         except VersionConflictError:
             self._agenda.mark_outdated(task.id)
