@@ -234,9 +234,11 @@ async def test_a_broken_document_disturbs_no_other(repository, elasticsearch, na
 
 
 async def test_many_changes_are_all_read(repository, monkeypatch):
-    """More changes than one search shows are read in several."""
+    """More changes than one search shows are read in several, and written in several parts."""
     monkeypatch.setattr(module, "_MAX_FOUND", 3)
+    monkeypatch.setattr(module, "_AT_A_TIME", 4)
     created = await all_of(*map(repository.create, some(10)))
+    created = await repository.update_all(created)
 
     changes = await repository.changed_since(ChangeMark(), unknown)
     nothing = await repository.changed_since(
