@@ -168,11 +168,12 @@ class Agenda:
 
 def _read(stored: StoredRecurringTask) -> tuple[RecurringTask | None, datetime | None, str]:
     """What can be read of it; when it fires next, or can be purged; and what is wrong with it."""
-    if isinstance(stored, BrokenRecurringTask):
-        return stored.task, None, stored.reason
+    task = stored.task if isinstance(stored, BrokenRecurringTask) else stored
     try:
-        if stored.is_deleted:
-            return stored, stored.modified_at + KEPT_DELETED, ""
+        if task is not None and task.is_deleted:
+            return task, task.modified_at + KEPT_DELETED, ""
+        if isinstance(stored, BrokenRecurringTask):
+            return task, None, stored.reason
         return stored, stored.next_instant(), ""
     except (CorruptDocumentError, ArithmeticError) as error:
-        return stored, None, str(error)
+        return task, None, str(error)

@@ -84,7 +84,11 @@ class Enqueuer:
     async def finish(self, unsettled: Sequence[RecurringTask]) -> int:
         """Create what is pending and does not exist; returns how many tasks were created."""
         pending = [each for task in unsettled for each in task.pending]
-        existing = await self._runs.existing(pending)
+        try:
+            existing = await self._runs.existing(pending)
+        except UnavailableError as error:
+            self._put_off({task.id: error for task in unsettled})
+            return 0
         missing = [
             (task, tuple(each for each in task.pending if each not in existing))
             for task in unsettled

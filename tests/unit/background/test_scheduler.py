@@ -330,6 +330,18 @@ async def test_what_was_created_and_archived_is_not_created_again(bench):
     assert bench.stored.pending == ()
 
 
+async def test_what_can_not_be_looked_for_is_put_off_and_keeps_nobody_waiting(bench):
+    bench.recurring.store(with_pending())
+    bench.recurring.store(every_second(id="other"))
+    bench.runs.failures += [StoreUnavailableError("the archive is red")] * 2
+
+    await bench.until(1.5)
+    assert bench.fired == [1]
+    await bench.until(4.5)
+
+    assert sorted(bench.fired) == [0, 1, 2, 3, 4]
+
+
 # ---------------------------------------------------------------- failures
 
 
@@ -425,6 +437,48 @@ async def test_a_deleted_one_is_purged_after_a_while(bench):
     await bench.until(KEPT_DELETED.total_seconds() + 1)
 
     assert bench.recurring.stored == []
+
+
+async def test_a_deleted_one_whose_schedule_is_broken_is_purged_too(bench):
+    bench.recurring.store(every_second(is_deleted=True))
+    bench.recurring.break_document("recurring-1", is_readable=True)
+
+    await bench.until(KEPT_DELETED.total_seconds() + 1)
+
+    assert bench.recurring.stored == []
+
+
+async def test_what_can_not_be_purged_is_purged_later(bench):
+    bench.recurring.store(every_second(is_deleted=True))
+    await bench.until(KEPT_DELETED.total_seconds() - 0.5)
+    bench.recurring.failures += [None, StoreUnavailableError("down")]
+
+    await bench.until(KEPT_DELETED.total_seconds() + 5)
+
+    assert bench.recurring.stored == []
+
+
+async def test_one_that_was_purged_by_another_server_is_forgotten(bench):
+    bench.recurring.store(every_second())
+    await bench.until(3.5)
+    bench.recurring.remove("recurring-1")
+
+    await bench.until(8)
+
+    assert bench.fired == [1, 2, 3]
+
+
+async def test_a_leader_that_is_deposed_forgets_what_it_knew(bench):
+    stored = bench.recurring.store(every_second(misfire_policy=MisfirePolicy.FIRE_ALL))
+    await bench.until(2.5)
+    bench.is_leader = False
+    await bench.until(3.5)
+    bench.recurring.store(replace(stored, last_instant=START + 5 * SECOND))
+    bench.is_leader = True
+
+    await bench.until(7.5)
+
+    assert bench.fired == [1, 2, 6, 7]
 
 
 async def test_an_id_that_is_used_again_is_not_purged(bench):
