@@ -42,9 +42,6 @@ class Agenda:
         self._outdated: dict[str, None] = {}
         self._deferred: dict[str, float] = {}
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     @property
     def has_work(self) -> bool:
         """Whether something is left that need not wait for its instant."""
