@@ -25,6 +25,7 @@ _SPARE_ENTRIES: Final = 1000
 class _Known:
     version: Version | None
     task: RecurringTask | None
+    at: datetime | None
 
 
 class Agenda:
@@ -75,13 +76,13 @@ class Agenda:
             stored: as it was read or written.
             is_settled: whether all that is pending is known to have been created.
         """
-        task, at, problem = _read(stored)
         before = self._known.get(stored.id)
         is_new = before is None or before.version != stored.version
         if is_new and stored.version is not None and self.is_known(stored.id, stored.version):
             return
+        task, at, problem = _read(stored, before)
         self._forget_needs(stored.id)
-        self._known[stored.id] = _Known(stored.version, task)
+        self._known[stored.id] = _Known(stored.version, task, at)
         if problem and is_new:
             log.warning(
                 "a recurring task is broken and not followed",
@@ -163,7 +164,9 @@ class Agenda:
             heapify(self._heap)
 
 
-def _read(stored: StoredRecurringTask) -> tuple[RecurringTask | None, datetime | None, str]:
+def _read(
+    stored: StoredRecurringTask, before: _Known | None
+) -> tuple[RecurringTask | None, datetime | None, str]:
     """What can be read of it; when it fires next, or can be purged; and what is wrong with it."""
     task = stored.task if isinstance(stored, BrokenRecurringTask) else stored
     try:
@@ -171,6 +174,20 @@ def _read(stored: StoredRecurringTask) -> tuple[RecurringTask | None, datetime |
             return task, task.modified_at + KEPT_DELETED, ""
         if isinstance(stored, BrokenRecurringTask):
             return task, None, stored.reason
+        if before and before.at and before.task and _schedule(before.task) == _schedule(stored):
+            return stored, before.at, ""
         return stored, stored.next_instant(), ""
     except (CorruptDocumentError, ArithmeticError) as error:
         return task, None, str(error)
+
+
+def _schedule(task: RecurringTask) -> tuple[object, ...]:
+    """All that the next need depends on: to find it takes longer than to compare this."""
+    return (
+        task.schedule_expression,
+        task.time_zone,
+        task.schedule_since,
+        task.last_instant,
+        task.paused,
+        task.is_deleted,
+    )

@@ -12,6 +12,7 @@ the steps are interrupted and by whom they are continued.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 _PAUSE: Final = 1.0  # seconds before something that could not be done is tried again
 _LONG_PAUSE: Final = 60.0  # ... that is not likely to be better then
 _JUDGED_AT_A_TURN: Final = 50
+_PART: Final = 500
 _ENOUGH_TASKS: Final = 4000  # for one batch; far less than may wait to be written
 
 
@@ -78,8 +80,9 @@ class Enqueuer:
         Nothing may be pending in what is passed that was not created.
         """
         decisions = await self._without_outstanding(await self._judge(due, leading_since))
-        taken = await self._take(decisions)
-        return await self._create([(task, task.pending) for task in taken])
+        parts = (decisions[at : at + _PART] for at in range(0, len(decisions), _PART))
+        # Side by side, so that some are created while others are still written down.
+        return sum(await asyncio.gather(*(self._enqueue(part) for part in parts)))
 
     async def finish(self, unsettled: Sequence[RecurringTask]) -> int:
         """Create what is pending and does not exist; returns how many tasks were created."""
@@ -141,6 +144,10 @@ class Enqueuer:
         return [each.without_tasks() if each.task.id in outstanding else each for each in decisions]
 
     # ---------------------------------------------------------------- the steps
+
+    async def _enqueue(self, decisions: Sequence[Decision]) -> int:
+        taken = await self._take(decisions)
+        return await self._create([(task, task.pending) for task in taken])
 
     async def _take(self, decisions: Sequence[Decision]) -> list[RecurringTask]:
         if not decisions or not self._is_leader():

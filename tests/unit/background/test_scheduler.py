@@ -489,3 +489,22 @@ async def test_an_id_that_is_used_again_is_not_purged(bench):
     await bench.until(62)
 
     assert bench.fired == [60, 61, 62]
+
+
+# ---------------------------------------------------------------- very many
+
+
+async def test_a_pass_takes_only_so_many_tasks_and_the_next_goes_on():
+    bench = Bench()  # its scheduler does not run by itself
+    for number in range(45):
+        task = every_second(id=f"r-{number:02}", misfire_policy=MisfirePolicy.FIRE_ALL)
+        bench.recurring.store(task)
+    await bench.until(200.5)
+
+    passes = []
+    while enqueued := await bench.scheduler.run_once():
+        passes.append(enqueued)
+
+    assert max(passes) <= 4100
+    assert len(bench.fired) == 45 * 200
+    assert set(bench.fired) == set(range(1, 201))
