@@ -171,7 +171,8 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("elector", "Elector"), ("clock_check", "ClockCheck")]
+    ("module", "name"),
+    [("elector", "Elector"), ("clock_check", "ClockCheck"), ("scheduler", "Scheduler")],
 )
 def test_a_bug_in_a_loop_ends_the_process_with_an_error(tmp_path, settings, module, name):
     """A server that can not do its part does not serve on half-alive."""
