@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -11,11 +12,15 @@ JSON_TYPE: Final = (b"content-type", b"application/json")
 
 
 class Answer(NamedTuple):
-    """What a client is told; `body` is JSON."""
+    """What a client is told; `body` is JSON.
+
+    `on_undelivered` is to be called when it is known that the client did not get it.
+    """
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    on_undelivered: Callable[[], None] | None = None
 
 
 def json_answer(status: int, content: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
@@ -25,13 +30,17 @@ def json_answer(status: int, content: Any, headers: tuple[tuple[bytes, bytes], .
 
 async def send_answer(send: Send, answer: Answer) -> None:
     """Send a whole answer."""
-    status, body, headers = answer
-    length = (b"content-length", b"%d" % len(body))
+    await send_start(send, answer)
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def send_start(send: Send, answer: Answer) -> None:
+    """Send what goes before the body."""
+    length = (b"content-length", b"%d" % len(answer.body))
     await send(
         {
             "type": "http.response.start",
-            "status": status,
-            "headers": [JSON_TYPE, length, *headers],
+            "status": answer.status,
+            "headers": [JSON_TYPE, length, *answer.headers],
         }
     )
-    await send({"type": "http.response.body", "body": body})

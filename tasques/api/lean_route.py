@@ -13,9 +13,10 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tasques.api import examples, schemas
-from tasques.api.answers import Answer, send_answer
+from tasques.api.answers import Answer
 from tasques.api.auth import BasicAuth
 from tasques.api.connection import ClientGoneError
+from tasques.api.delivery import deliver
 from tasques.api.errors import error_answer
 from tasques.api.operations import Operation
 from tasques.domain.errors import TasquesError
@@ -54,7 +55,7 @@ class LeanRoute(APIRoute):
                 answer = error_answer(error)
             except ClientGoneError:
                 return
-            await send_answer(send, answer)
+            await deliver(receive, send, answer)
 
         self.app = app
 

@@ -74,7 +74,11 @@ class TaskHandlers:
         if client.is_gone:
             self._claims.give_back(claimed)
             raise ClientGoneError
-        return Answer(200, tasks_json([each.task for each in claimed]) + b"\n")
+        return Answer(
+            200,
+            tasks_json([each.task for each in claimed]) + b"\n",
+            on_undelivered=lambda: self._claims.give_back(claimed),
+        )
 
     async def unclaim(self, scope: Scope, _: Receive) -> Answer:
         """Take a task back from its worker."""
