@@ -15,6 +15,7 @@ LEASE = Lease(
     duration=timedelta(seconds=5),
 )
 
+
 async def test_a_running_server_is_alive_whether_ready_or_not(client, api):
     api.not_ready = "Elasticsearch does not answer."
 
