@@ -82,7 +82,7 @@ def test_a_server_waits_for_elasticsearch_and_outlives_its_restart(tmp_path, moo
         server.wait_for(lambda: "waiting for Elasticsearch" in server.output, "it waits")
         moody.restart(node)
         address = server.wait_until_ready()
-        task = Caller(address).create(queue="q")
+        task = Caller(address).create(queue="outlives")
 
         node.kill()
         wait_until(lambda: status_of(f"{address}/health/ready") == 503, "it is not ready")
@@ -92,7 +92,7 @@ def test_a_server_waits_for_elasticsearch_and_outlives_its_restart(tmp_path, moo
 
         moody.restart(node)
         server.wait_until_ready()
-        claimed = Caller(address).claim("q")
+        claimed = Caller(address).claim("outlives")
         assert claimed[0]["id"] == task["id"]
     server.assert_calm()
 
