@@ -48,7 +48,7 @@ format: $(READY) ## Format the code and fix what lint can fix
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --extra embedded --group dev pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-header --extra client --extra embedded --group dev pyproject.toml -o requirements.lock
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build htmlcov .coverage*
