@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
@@ -33,13 +32,13 @@ def a_new_task(**changes: Any) -> NewTask:
 def a_task(**changes: Any) -> Task:
     """A queued task that is due at `START`, with an incarnation of its own."""
     task = Task.enqueue(a_new_task(), at=START, incarnation=f"incarnation-{next(_numbers):010}")
-    return replace(task, **changes)
+    return task._replace(**changes)
 
 
 def a_claimed_task(**changes: Any) -> Task:
     """A task that `worker-1` claimed at `START`, by the claim `claim-1`."""
     task = a_task().claim(worker_id="worker-1", at=START, claim_id="claim-1")
-    return replace(task, **changes)
+    return task._replace(**changes)
 
 
 def a_definition(**changes: Any) -> TaskDefinition:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fakes import InMemoryTaskRepository, in_pages
@@ -78,7 +78,7 @@ class InMemoryTaskArchive:
             outcomes.append(error)
             if error is None:
                 key = (task.queue, task.id, task.incarnation)
-                self.archived.setdefault(key, replace(task, archived=True))
+                self.archived.setdefault(key, task._replace(archived=True))
         if self.between is not None:
             await self.between()
         return outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from heapq import heappop, heappush
@@ -167,7 +167,7 @@ class InMemoryTaskRepository:
 
     def store(self, task: Task) -> Task:
         """Write whatever is there, as another server might have."""
-        stored = replace(task, version=Version(next(self._writes_so_far), 1))
+        stored = task._replace(version=Version(next(self._writes_so_far), 1))
         self._tasks[task.queue, task.id] = stored
         return stored
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -72,7 +72,7 @@ class World:
             if result is not None:
                 if now - result.at > timedelta(seconds=ARCHIVED_AFTER):
                     key = (task.queue, task.id, task.incarnation)
-                    self.archive.archived[key] = replace(task, archived=True)
+                    self.archive.archived[key] = task._replace(archived=True)
                     self.tasks.remove(task.queue, task.id)
             elif self.random.random() < 0.4:
                 claimed = task.claim(worker_id="w", at=now, claim_id="c")

@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple, NewType
 
 from tasques.domain.errors import (
@@ -31,6 +31,7 @@ TIMED_OUT: Final = JsonText(
 )
 """The failure of a claim whose time was over."""
 
+NOTHING_UNKNOWN: Final[Mapping[str, object]] = MappingProxyType({})
 _CLOCK_DIFFERENCE: Final = timedelta(minutes=1)
 
 
@@ -51,16 +52,14 @@ class Version(NamedTuple):
     primary_term: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(NamedTuple):
     """The latest sign of life of a worker."""
 
     at: datetime
     data: JsonText | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(NamedTuple):
     """How an attempt ended; at most one of `success` and `failure`."""
 
     at: datetime
@@ -68,8 +67,7 @@ class Result:
     failure: JsonText | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(NamedTuple):
     """Who holds, or last held, a task, and until when.
 
     `claim_id` is random and tells this claim from every other one of the same worker.
@@ -83,8 +81,7 @@ class Claim:
     result: Result | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
+class NewTask(NamedTuple):
     """What a client says of a task that it enqueues; defaults are filled in.
 
     A run of a recurring task has its id, and `scheduled_for`: the instant it stands for, None if
@@ -104,8 +101,7 @@ class NewTask:
     scheduled_for: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(NamedTuple):
     """A task as it is stored.
 
     `attempted` counts claims less unclaims; with `retry_times` R there are R + 1 attempts.
@@ -134,7 +130,7 @@ class Task:
     recurring_task_id: str | None = None
     scheduled_for: datetime | None = None
     version: Version | None = None
-    unknown_members: Mapping[str, object] = field(default_factory=dict)
+    unknown_members: Mapping[str, object] = NOTHING_UNKNOWN
     archived: bool = False
 
     @classmethod
@@ -196,8 +192,7 @@ class Task:
             times_out_at=at + self.processing_timeout,
             claim_id=claim_id,
         )
-        return replace(
-            self,
+        return self._replace(
             state=TaskState.CLAIMED,
             attempted=self.attempted + 1,
             last_claimed=claim,
@@ -219,12 +214,11 @@ class Task:
             if claim.last_report.at - at > _CLOCK_DIFFERENCE:
                 raise ReportFromThePastError(self.queue, self.id, claim.last_report.at)
             at = claim.last_report.at
-        claim = replace(
-            claim,
+        claim = claim._replace(
             last_report=Report(at=at, data=data),
             times_out_at=at + self.processing_timeout,
         )
-        return replace(self, last_claimed=claim, modified_at=at)
+        return self._replace(last_claimed=claim, modified_at=at)
 
     def complete(self, *, worker_id: str, at: datetime, success: JsonText | None) -> Task:
         """The task as done, for good.
@@ -232,8 +226,8 @@ class Task:
         Raises:
             NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
         """
-        claim = replace(self._claim_of(worker_id), result=Result(at=at, success=success))
-        return replace(self, state=TaskState.DONE, last_claimed=claim, modified_at=at)
+        claim = self._claim_of(worker_id)._replace(result=Result(at=at, success=success))
+        return self._replace(state=TaskState.DONE, last_claimed=claim, modified_at=at)
 
     def fail(
         self, *, worker_id: str, at: datetime, failure: JsonText | None, retry_at: datetime
@@ -243,11 +237,10 @@ class Task:
         Raises:
             NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
         """
-        claim = replace(self._claim_of(worker_id), result=Result(at=at, failure=failure))
+        claim = self._claim_of(worker_id)._replace(result=Result(at=at, failure=failure))
         if self.remaining_attempts == 0:
-            return replace(self, state=TaskState.DEAD, last_claimed=claim, modified_at=at)
-        return replace(
-            self,
+            return self._replace(state=TaskState.DEAD, last_claimed=claim, modified_at=at)
+        return self._replace(
             state=TaskState.FAILED,
             run_at=retry_at,
             last_enqueued_at=at,
@@ -262,8 +255,7 @@ class Task:
             NotClaimedError, NotOwnedByWorkerError: it is not the worker's.
         """
         self._claim_of(worker_id)
-        return replace(
-            self,
+        return self._replace(
             state=TaskState.QUEUED,
             attempted=self.attempted - 1,
             last_enqueued_at=at,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -91,7 +90,7 @@ class ElasticsearchTaskArchive:
         if found is None:
             raise TaskNotFoundError(queue, task_id)
         task = from_document(found.source, found.version, document_id(queue, task_id))
-        return replace(task, archived=True)
+        return task._replace(archived=True)
 
     async def roll_over(self) -> str | None:
         """Go on in a new index when it is time. See the port."""

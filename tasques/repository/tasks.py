@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -132,7 +132,7 @@ class ElasticsearchTaskRepository:
             version = await self._writer.submit(Lane.CREATE, body)
         except (WriteConflictError, OutcomeUnknownError) as error:
             return await self._resolve_create(task, write_id, error, until)
-        return replace(task, version=version)
+        return task._replace(version=version)
 
     async def create_all(
         self, tasks: Sequence[Task], *, may_write: MayWrite | None = None
@@ -156,7 +156,7 @@ class ElasticsearchTaskRepository:
             version = await self._writer.submit(lane, body)
         except (WriteConflictError, OutcomeUnknownError) as error:
             return await self._resolve_update(task, write_id, error, until)
-        return replace(task, version=version)
+        return task._replace(version=version)
 
     async def update_all(
         self, tasks: Sequence[Task], lane: Lane, *, may_write: MayWrite | None = None
@@ -228,7 +228,7 @@ class ElasticsearchTaskRepository:
         unsettled = []
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, Version):
-                settled[number] = replace(tasks[number], version=outcome)
+                settled[number] = tasks[number]._replace(version=outcome)
             else:
                 unsettled.append((number, settle(tasks[number], write_ids[number], outcome)))
         late = await asyncio.gather(*(settling for _, settling in unsettled))
@@ -245,7 +245,7 @@ class ElasticsearchTaskRepository:
         if found is None or found.source.get("incarnation") != task.incarnation:
             raise TaskAlreadyExistsError(task.queue, task.id)
         if found.source.get("write_id") == write_id:
-            return replace(task, version=found.version)
+            return task._replace(version=found.version)
         # Ours, and somebody has changed it since.
         return self._task(found, task.queue, task.id)
 
@@ -261,7 +261,7 @@ class ElasticsearchTaskRepository:
         if found is None:
             found = await self._find_archived(task)  # written, and archived before we looked
         if found is not None and found.source.get("write_id") == write_id:
-            return replace(task, version=found.version)
+            return task._replace(version=found.version)
         raise VersionConflictError(task.queue, task.id)
 
     async def _find_archived(self, task: Task) -> Found | None:

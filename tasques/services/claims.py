@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Final
@@ -370,7 +369,7 @@ class ClaimBroker:
             raise
         except UnavailableError:  # it may have been written all the same
             self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
-            self._giving_back.start(Claimed(replace(task, version=None), before), self.offer)
+            self._giving_back.start(Claimed(task._replace(version=None), before), self.offer)
             raise
 
     def _take(

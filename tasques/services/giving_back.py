@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -70,7 +70,7 @@ class GivingBack:
                     version = await self._version_of_claim(claimed.task)
                 if version is None:
                     return
-                before = replace(claimed.before, version=version)
+                before = claimed.before._replace(version=version)
                 on_given_back(await self._tasks.update(before, Lane.ACKNOWLEDGE))
             except VersionConflictError:
                 has_changed = True

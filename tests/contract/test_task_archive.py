@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -80,8 +79,7 @@ async def test_failed_tasks_are_not_finished(stores):
 
 async def test_a_moved_task_is_in_the_archive_as_it_was(stores):
     """Every member comes along, to the last digit, also what only a newer version knows."""
-    task = replace(
-        done(args=ANSWER, context=ANSWER, recurring_task_id="nightly"),
+    task = done(args=ANSWER, context=ANSWER, recurring_task_id="nightly")._replace(
         unknown_members={"from_tomorrow": {"colour": "blue"}},
     )
     await stores.lay(task)
@@ -90,7 +88,7 @@ async def test_a_moved_task_is_in_the_archive_as_it_was(stores):
 
     archived = await stores.archive.get("mail", "task-1")
     assert archived.version is not None
-    assert replace(archived, version=None, archived=False) == task
+    assert archived._replace(version=None, archived=False) == task
     assert archived.archived
     with pytest.raises(TaskNotFoundError):
         await stores.tasks.get("mail", "task-1")
@@ -124,7 +122,7 @@ async def test_a_task_that_was_changed_meanwhile_is_not_removed(stores):
     (task,) = await stores.lay(done())
     found = await stores.found()
     await stores.archive.store(found, may_write=yes)
-    await stores.tasks.update(replace(task, kind="changed"), Lane.ACKNOWLEDGE)
+    await stores.tasks.update(task._replace(kind="changed"), Lane.ACKNOWLEDGE)
 
     (error,) = await stores.archive.remove(found, may_write=yes)
 

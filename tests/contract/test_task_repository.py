@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -129,7 +128,7 @@ OF_EVERY_KIND: Final = {
         run_at=datetime.fromisoformat("9999-12-31T23:59:59.999999-12:00")
     ),
 }
-TASKS: Final = [replace(task, id=kind) for kind, task in OF_EVERY_KIND.items()]
+TASKS: Final = [task._replace(id=kind) for kind, task in OF_EVERY_KIND.items()]
 
 
 @pytest.fixture(params=["memory", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
@@ -168,7 +167,7 @@ async def test_a_task_is_read_as_it_was_created(tasks):
         read = await tasks.get(task.queue, task.id)
 
         assert created.version is not None
-        assert created == replace(task, version=created.version)
+        assert created == task._replace(version=created.version)
         assert read == created
         assert read.run_at.utcoffset() == task.run_at.utcoffset()
         assert read.modified_at.utcoffset() == timedelta(0)
@@ -178,14 +177,14 @@ async def test_a_task_is_read_as_it_was_updated(tasks):
     """An update writes every member, and leaves none of what was there before."""
     for task in TASKS:
         before = await tasks.create(
-            replace(with_every_member(), id=task.id, incarnation=task.incarnation)
+            with_every_member()._replace(id=task.id, incarnation=task.incarnation)
         )
 
-        updated = await tasks.update(replace(task, version=before.version), Lane.ACKNOWLEDGE)
+        updated = await tasks.update(task._replace(version=before.version), Lane.ACKNOWLEDGE)
         read = await tasks.get(task.queue, task.id)
 
         assert updated.version not in {None, before.version}
-        assert updated == replace(task, version=updated.version)
+        assert updated == task._replace(version=updated.version)
         assert read == updated
 
 
@@ -196,7 +195,7 @@ async def test_a_task_is_read_at_once(tasks):
 
     for attempt in range(3):
         task = await tasks.update(
-            replace(task, attempted=attempt, modified_at=START + attempt * SECOND), Lane.CLAIM
+            task._replace(attempted=attempt, modified_at=START + attempt * SECOND), Lane.CLAIM
         )
         assert await tasks.get("mail", "task-1") == task
 
@@ -352,7 +351,7 @@ async def test_an_update_from_a_version_that_is_yet_to_come_is_refused(tasks):
     task = await tasks.create(a_task())
 
     with pytest.raises(VersionConflictError):
-        await tasks.update(replace(task, version=NEVER_WRITTEN), Lane.CLAIM)
+        await tasks.update(task._replace(version=NEVER_WRITTEN), Lane.CLAIM)
 
     assert await tasks.get("mail", "task-1") == task
 
@@ -363,7 +362,7 @@ async def test_an_update_of_another_primary_term_is_refused(tasks):
     other = Version(task.version.seq_no, task.version.primary_term + 1)
 
     with pytest.raises(VersionConflictError):
-        await tasks.update(replace(task, version=other), Lane.CLAIM)
+        await tasks.update(task._replace(version=other), Lane.CLAIM)
 
     assert await tasks.get("mail", "task-1") == task
 
@@ -458,7 +457,7 @@ async def test_a_search_is_in_claim_order(tasks):
         a_task(priority=-(2**40), run_at=datetime(2000, 1, 1, tzinfo=UTC)),
     ]
     wanted = [f"{number:02}" for number in range(len(order))]
-    named = [replace(task, id=id_) for id_, task in zip(wanted, order, strict=True)]
+    named = [task._replace(id=id_) for id_, task in zip(wanted, order, strict=True)]
     await create_all(tasks, *named[1::2], *named[::-2])
     await tasks.refresh()
 
@@ -488,7 +487,7 @@ async def test_a_search_finds_only_what_can_be_claimed(tasks):
     """Queued and failed tasks with attempts left are found, and no others."""
     in_every_state = [a_task(id=f"{state}", state=state) for state in TaskState]
     out_of_attempts = [
-        replace(task, id=f"{task.id} too often", attempted=4) for task in in_every_state
+        task._replace(id=f"{task.id} too often", attempted=4) for task in in_every_state
     ]
     await create_all(tasks, *in_every_state, *out_of_attempts)
     await tasks.refresh()
@@ -582,7 +581,7 @@ async def test_a_search_can_begin_further_back(tasks):
 async def test_a_candidate_is_the_task_as_it_was_found(tasks):
     """A candidate tells queue, id, rank and version, and holds the whole task."""
     task = await tasks.create(
-        replace(with_every_member(), state=TaskState.FAILED, run_at=START - MILLISECOND)
+        with_every_member()._replace(state=TaskState.FAILED, run_at=START - MILLISECOND)
     )
     await tasks.refresh()
 

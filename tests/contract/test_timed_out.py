@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -85,7 +84,7 @@ async def test_what_changes_between_pages_does_not_disturb_the_search(tasks):
     async with aclosing(tasks.timed_out(OVER)) as pages:
         async for page in pages:
             seen += len(page)
-            changed = [replace(task, kind="changed") for task in page]
+            changed = [task._replace(kind="changed") for task in page]
             assert all(task.version for task in await tasks.update_all(changed, Lane.CLAIM))
             await tasks.refresh()
 

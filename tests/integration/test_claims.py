@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -165,7 +164,7 @@ async def test_a_task_that_failed_keeps_its_priority(shop):
     await shop.tasks.refresh()
     (first,) = await shop.claim()
     failed = await shop.service.fail("mail", "a", worker_id="worker-1", failure=None)
-    await shop.tasks.update(replace(failed, run_at=now()), Lane.ACKNOWLEDGE)
+    await shop.tasks.update(failed._replace(run_at=now()), Lane.ACKNOWLEDGE)
     await shop.tasks.refresh()
     await asyncio.sleep(1.1)  # what was found before the failure is out of date
 
@@ -279,7 +278,7 @@ async def test_claims_that_are_cancelled_at_any_moment_leave_no_trace(shop):
 
     for task in created:
         stored = await shop.service.get("mail", task.id)
-        assert replace(stored, version=None) == replace(task, version=None)
+        assert stored._replace(version=None) == task._replace(version=None)
     claimed = []
     while len(claimed) < 10:
         claimed += await shop.claim("alive", amount=10)

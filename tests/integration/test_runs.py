@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -60,7 +59,7 @@ async def in_state(tasks, state, task):
         "claimed": lambda: claimed,
         "failed": lambda: claimed.fail(worker_id="w", at=START, failure=None, retry_at=START),
         "done": lambda: claimed.complete(worker_id="w", at=START, success=None),
-        "dead": lambda: replace(claimed, retry_times=0).fail(
+        "dead": lambda: claimed._replace(retry_times=0).fail(
             worker_id="w", at=START, failure=None, retry_at=START
         ),
     }[state]()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from factories import START, a_claimed_task, a_task
@@ -70,7 +69,7 @@ async def test_a_write_can_fail_although_it_took_place():
     tasks.fail_next(error, of=Operation.UPDATE, landed=True)
 
     with pytest.raises(UnresolvedWriteError):
-        await tasks.update(replace(task, kind="changed"), Lane.CLAIM)
+        await tasks.update(task._replace(kind="changed"), Lane.CLAIM)
 
     assert (await tasks.get("mail", "task-1")).kind == "changed"
 
@@ -80,13 +79,13 @@ async def test_another_server_can_be_first():
     task = await tasks.create(a_task())
 
     async def somebody_claims(update):
-        assert update == replace(task, kind="changed")
+        assert update == task._replace(kind="changed")
         tasks.store(a_claimed_task())
 
     tasks.before_update = somebody_claims
 
     with pytest.raises(VersionConflictError):
-        await tasks.update(replace(task, kind="changed"), Lane.CLAIM)
+        await tasks.update(task._replace(kind="changed"), Lane.CLAIM)
 
     assert (await tasks.get("mail", "task-1")).state == "claimed"
     assert tasks.writes == []

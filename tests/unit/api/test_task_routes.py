@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -285,7 +284,7 @@ async def test_a_broken_document_is_a_fault_of_the_server(client, api, caplog):
 
 async def test_an_archived_task_says_so(client, api):
     task = a_task()
-    api.archive.archived[task.queue, task.id, task.incarnation] = replace(task, archived=True)
+    api.archive.archived[task.queue, task.id, task.incarnation] = task._replace(archived=True)
 
     answer = await client.get("/tasques/mail/task-1")
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -76,11 +75,7 @@ NOT_CLAIMED: Final = sorted(set(TaskState) - {TaskState.CLAIMED})
 
 def changed(before: Task, after: Task) -> set[str]:
     """The names of the members that a move changed."""
-    return {
-        member.name
-        for member in fields(Task)
-        if getattr(before, member.name) != getattr(after, member.name)
-    }
+    return {member for member in Task._fields if getattr(before, member) != getattr(after, member)}
 
 
 def with_everything_kept() -> Task:
@@ -169,7 +164,7 @@ def test_an_enqueued_task_waits_with_all_its_attempts():
 
 
 def test_a_task_cannot_be_changed_in_place():
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         a_task().state = TaskState.DONE
 
 
@@ -406,8 +401,7 @@ def test_a_report_is_kept_and_starts_the_time_out_anew():
 
     assert changed(before, after) == {"last_claimed", "modified_at"}
     assert after.modified_at == NOW
-    assert after.last_claimed == replace(
-        before.last_claimed,
+    assert after.last_claimed == before.last_claimed._replace(
         last_report=Report(at=NOW, data=JsonText('{"percent":30}')),
         times_out_at=NOW + TIMEOUT,
     )
@@ -480,8 +474,8 @@ def test_a_completed_task_is_done_with_its_result(success):
     assert changed(before, after) == {"state", "last_claimed", "modified_at"}
     assert after.state is TaskState.DONE
     assert after.modified_at == NOW
-    assert after.last_claimed == replace(
-        before.last_claimed, result=Result(at=NOW, success=success, failure=None)
+    assert after.last_claimed == before.last_claimed._replace(
+        result=Result(at=NOW, success=success, failure=None)
     )
 
 
@@ -490,7 +484,7 @@ def test_a_completed_task_is_done_with_its_result(success):
 
 @pytest.mark.parametrize("attempted", [1, 5, 10])
 def test_a_failed_task_with_attempts_left_runs_again_later(attempted):
-    before = replace(with_everything_kept(), retry_times=10, attempted=attempted)
+    before = with_everything_kept()._replace(retry_times=10, attempted=attempted)
 
     after = before.fail(
         worker_id="worker-1", at=NOW, failure=JsonText('{"e":1}'), retry_at=RETRY_AT
@@ -508,14 +502,14 @@ def test_a_failed_task_with_attempts_left_runs_again_later(attempted):
     assert after.last_enqueued_at == NOW
     assert after.modified_at == NOW
     assert after.remaining_attempts == 11 - attempted
-    assert after.last_claimed == replace(
-        before.last_claimed, result=Result(at=NOW, failure=JsonText('{"e":1}'), success=None)
+    assert after.last_claimed == before.last_claimed._replace(
+        result=Result(at=NOW, failure=JsonText('{"e":1}'), success=None)
     )
 
 
 @pytest.mark.parametrize("attempted", [11, 12])
 def test_a_failed_task_without_attempts_left_is_dead(attempted):
-    before = replace(with_everything_kept(), retry_times=10, attempted=attempted)
+    before = with_everything_kept()._replace(retry_times=10, attempted=attempted)
 
     after = before.fail(worker_id="worker-1", at=NOW, failure=None, retry_at=RETRY_AT)
 

@@ -74,6 +74,7 @@ tasks = st.builds(
     scheduled_for=st.none() | instants,
     version=st.just(VERSION),
     unknown_members=unknown,
+    archived=st.just(False),  # noqa: FBT003 - the value, not a flag
 )
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,8 +24,8 @@ async def cancelled(claim):
 
 def same(tasks, others):
     """Whether the tasks are the same but for their versions."""
-    return [replace(each, version=None) for each in tasks] == [
-        replace(each, version=None) for each in others
+    return [each._replace(version=None) for each in tasks] == [
+        each._replace(version=None) for each in others
     ]
 
 

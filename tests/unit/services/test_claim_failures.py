@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -42,7 +41,7 @@ async def wait_for_ever(*_):
 
 
 def as_before(task, before):
-    return replace(task, version=None) == replace(before, version=None)
+    return task._replace(version=None) == before._replace(version=None)
 
 
 # ---------------------------------------------------------------- searches

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -36,7 +35,7 @@ class Desk:
 
     def is_as_before(self, claimed):
         (stored,) = self.tasks.stored
-        return replace(stored, version=None) == replace(claimed.before, version=None)
+        return stored._replace(version=None) == claimed.before._replace(version=None)
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ async def desk():
 
 
 def of_unknown_fate(claimed):
-    return Claimed(replace(claimed.task, version=None), claimed.before)
+    return Claimed(claimed.task._replace(version=None), claimed.before)
 
 
 async def test_a_task_is_written_back_as_it_was_by_one_urgent_write(desk):
@@ -68,7 +67,7 @@ async def test_a_claim_that_did_not_take_place_can_not_take_place_later(desk):
     before = desk.tasks.store(a_task())
     claim = before.claim(worker_id="worker-1", at=START, claim_id="claim-1")
 
-    desk.start(Claimed(replace(claim, version=None), before))
+    desk.start(Claimed(claim._replace(version=None), before))
     await settle()
 
     assert desk.is_as_before(Claimed(claim, before))
@@ -134,7 +133,7 @@ async def test_a_task_that_is_gone_is_left_alone(desk, caplog):
 
 async def test_a_task_that_can_not_be_read_is_left_alone(desk):
     claimed = desk.claimed()
-    desk.tasks.store(replace(claimed.task, kind="other"))
+    desk.tasks.store(claimed.task._replace(kind="other"))
     desk.tasks.break_document("mail", "task-1")
 
     desk.start(claimed)

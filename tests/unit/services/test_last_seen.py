@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from factories import START, a_claimed_task
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,11 +83,11 @@ def test_memory_never_exceeds_its_bounds_and_room_is_never_lost(steps):
     task = a_claimed_task()
     for is_seen, number, size in steps:
         if is_seen:
-            last_seen.remember(replace(task, id=f"{number}", args=JsonText("x" * size)))
+            last_seen.remember(task._replace(id=f"{number}", args=JsonText("x" * size)))
         else:
             last_seen.forget("mail", f"{number}")
         assert len(last_seen) <= 5
 
     for each in range(5):
-        last_seen.remember(replace(task, id=f"{each}", args=None))
+        last_seen.remember(task._replace(id=f"{each}", args=None))
     assert remembered(last_seen, 10) == [0, 1, 2, 3, 4]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -69,7 +68,7 @@ def conflicting(shop, times):
     async def be_faster(task):
         if left[0]:
             left[0] -= 1
-            shop.tasks.store(replace(await peek(shop), kind=f"{left[0]}"))
+            shop.tasks.store((await peek(shop))._replace(kind=f"{left[0]}"))
 
     shop.tasks.before_update = be_faster
 
@@ -185,7 +184,7 @@ async def test_a_task_that_goes_on_is_remembered_and_one_that_ended_is_not(shop)
 
 async def test_memory_that_is_out_of_date_is_read_again(shop, move):
     task = claimed(shop)
-    shop.tasks.store(replace(task, kind="changed elsewhere"))
+    shop.tasks.store(task._replace(kind="changed elsewhere"))
 
     changed = await move(shop.service)
 
@@ -326,7 +325,7 @@ async def test_a_store_that_is_away_is_an_error(shop, move, of):
 
 
 def put_in_archive(shop, task):
-    shop.archive.archived[task.queue, task.id, task.incarnation] = replace(task, archived=True)
+    shop.archive.archived[task.queue, task.id, task.incarnation] = task._replace(archived=True)
 
 
 async def test_a_task_that_was_archived_is_found_and_marked(shop):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -121,7 +120,7 @@ async def test_each_is_finished_for_itself(shop):
 
 async def test_memory_that_is_out_of_date_is_read_again(shop):
     hold(shop, "a", "b")
-    stored = shop.tasks.store(replace(shop.tasks.stored[0], kind="changed elsewhere"))
+    stored = shop.tasks.store(shop.tasks.stored[0]._replace(kind="changed elsewhere"))
 
     outcomes = await shop.service.finish_all([done("a"), done("b")], worker_id="worker-1")
 
