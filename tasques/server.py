@@ -17,6 +17,7 @@ import uvloop
 from tasques.bootstrap import Application, application
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError
+from tasques.http_protocol import OnePacketProtocol
 from tasques.repository.setup_errors import SetupError
 from tasques.settings import BindAddress, ServerSettings
 from tasques.supervisor import START_FAILED, Supervisor
@@ -236,7 +237,7 @@ async def _serve(
     seconds = settings.shutdown_timeout.total_seconds()
     config = uvicorn.Config(
         built.asgi,
-        http="httptools",
+        http=OnePacketProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -10,7 +10,7 @@ import orjson
 
 from tasques.api.representation import metadata, put_json
 from tasques.domain.duration import format_duration
-from tasques.domain.instant import ZERO, format_instant
+from tasques.domain.instant import ZERO
 from tasques.domain.recurring import (
     BrokenRecurringTask,
     MisfirePolicy,
@@ -30,12 +30,12 @@ _UNREADABLE_DEFINITION: Final = {
 
 def recurring_task_json(stored: StoredRecurringTask, now: datetime) -> bytes:
     """The JSON of a recurring task."""
-    return orjson.dumps(_members(stored, now))
+    return orjson.dumps(_members(stored, now), option=orjson.OPT_UTC_Z)
 
 
 def instants_json(instants: Sequence[datetime]) -> bytes:
     """The JSON of several instants."""
-    return orjson.dumps([format_instant(instant) for instant in instants])
+    return orjson.dumps(list(instants), option=orjson.OPT_UTC_Z)
 
 
 def _members(stored: StoredRecurringTask, now: datetime) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def _task(task: RecurringTask, next_fire_at: datetime | None) -> dict[str, Any]:
         members["time_zone"] = task.time_zone
     members["paused"] = task.paused
     members["misfire_policy"] = task.misfire_policy
-    members["next_fire_at"] = None if next_fire_at is None else format_instant(next_fire_at)
+    members["next_fire_at"] = next_fire_at
     if task.last_fired_at is not None:
-        members["last_fired_at"] = format_instant(task.last_fired_at)
+        members["last_fired_at"] = task.last_fired_at
     if task.last_task_id is not None:
         members["last_task_id"] = task.last_task_id
     return members

@@ -9,7 +9,6 @@ from typing import Any, Final
 import orjson
 
 from tasques.domain.duration import format_duration
-from tasques.domain.instant import format_instant
 from tasques.domain.task import Claim, JsonText, Report, Result, Task, Version
 
 _SEQ_NUM_MODULUS: Final = 2**31
@@ -18,12 +17,12 @@ _UNWRITTEN: Final = Version(0, 0)
 
 def task_json(task: Task) -> bytes:
     """The JSON of a task; free-form parts are put in as they are."""
-    return orjson.dumps(_members(task))
+    return orjson.dumps(_members(task), option=orjson.OPT_UTC_Z)
 
 
 def tasks_json(tasks: Sequence[Task]) -> bytes:
     """The JSON of several tasks."""
-    return orjson.dumps([_members(task) for task in tasks])
+    return orjson.dumps([_members(task) for task in tasks], option=orjson.OPT_UTC_Z)
 
 
 def _members(task: Task) -> dict[str, Any]:
@@ -36,18 +35,18 @@ def _members(task: Task) -> dict[str, Any]:
         "state": task.state.value,
         "priority": task.priority,
         "processing_timeout": format_duration(task.processing_timeout),
-        "run_at": format_instant(task.run_at),
+        "run_at": task.run_at,
     }
     put_json(members, "args", task.args)
     put_json(members, "context", task.context)
     if task.last_claimed is not None:
         members["last_claimed"] = _claim(task.last_claimed)
-    members["last_enqueued_at"] = format_instant(task.last_enqueued_at)
+    members["last_enqueued_at"] = task.last_enqueued_at
     members["metadata"] = metadata(task.created_at, task.modified_at, task.version)
     if task.recurring_task_id is not None:
         members["recurring_task_id"] = task.recurring_task_id
     if task.scheduled_for is not None:
-        members["scheduled_for"] = format_instant(task.scheduled_for)
+        members["scheduled_for"] = task.scheduled_for
     if task.archived:
         members["archived"] = True
     return members
@@ -56,8 +55,8 @@ def _members(task: Task) -> dict[str, Any]:
 def _claim(claim: Claim) -> dict[str, Any]:
     members: dict[str, Any] = {
         "worker_id": claim.worker_id,
-        "claimed_at": format_instant(claim.claimed_at),
-        "times_out_at": format_instant(claim.times_out_at),
+        "claimed_at": claim.claimed_at,
+        "times_out_at": claim.times_out_at,
     }
     if claim.last_report is not None:
         members["last_report"] = _report(claim.last_report)
@@ -69,13 +68,13 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 
 def _report(report: Report) -> dict[str, Any]:
-    members: dict[str, Any] = {"at": format_instant(report.at)}
+    members: dict[str, Any] = {"at": report.at}
     put_json(members, "data", report.data)
     return members
 
 
 def _result(result: Result) -> dict[str, Any]:
-    members: dict[str, Any] = {"at": format_instant(result.at)}
+    members: dict[str, Any] = {"at": result.at}
     put_json(members, "failure", result.failure)
     put_json(members, "success", result.success)
     return members
@@ -87,8 +86,8 @@ def metadata(
     """The member `metadata`."""
     seq_no, primary_term = version or _UNWRITTEN
     return {
-        "created_at": format_instant(created_at),
-        "modified_at": format_instant(modified_at),
+        "created_at": created_at,
+        "modified_at": modified_at,
         "version": {
             # Old Java and Rust clients read 32 bits; nobody sends it back.
             "seq_num": seq_no % _SEQ_NUM_MODULUS,

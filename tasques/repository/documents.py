@@ -19,7 +19,6 @@ import orjson
 
 from tasques.domain.claim_rank import claim_rank
 from tasques.domain.errors import CorruptDocumentError
-from tasques.domain.instant import format_instant
 from tasques.domain.task import (
     Claim,
     JsonText,
@@ -79,7 +78,6 @@ def archive_id(queue: str, task_id: str, incarnation: str) -> str:
 
 def to_document(task: Task, write_id: str) -> bytes:
     """The document of a task, as one line of JSON."""
-    run_at = format_instant(task.run_at)
     document: dict[str, object] = {
         **task.unknown_members,
         "id": task.id,
@@ -90,17 +88,17 @@ def to_document(task: Task, write_id: str) -> bytes:
         "retry_times": task.retry_times,
         "attempted": task.attempted,
         "processing_timeout": _to_nanoseconds(task.processing_timeout),
-        "run_at": run_at,
-        "last_enqueued_at": format_instant(task.last_enqueued_at),
+        "run_at": task.run_at,
+        "last_enqueued_at": task.last_enqueued_at,
         "metadata": {
-            "created_at": format_instant(task.created_at),
-            "modified_at": format_instant(task.modified_at),
+            "created_at": task.created_at,
+            "modified_at": task.modified_at,
         },
         "incarnation": task.incarnation,
         "write_id": write_id,
     }
     if task.is_claimable:
-        document["due_at"] = run_at
+        document["due_at"] = task.run_at
         document["claim_rank"] = claim_rank(task.priority, task.run_at)
     if task.args is not None:
         document["args"] = task.args
@@ -109,29 +107,27 @@ def to_document(task: Task, write_id: str) -> bytes:
     if task.recurring_task_id is not None:
         document["recurring_task_id"] = task.recurring_task_id
     if task.scheduled_for is not None:
-        document["scheduled_for"] = format_instant(task.scheduled_for)
+        document["scheduled_for"] = task.scheduled_for
     if task.last_claimed is not None:
         document["last_claimed"] = _claim_document(task.last_claimed)
         failure = task.last_claimed.result and task.last_claimed.result.failure
         if failure:
             document["failure_message"] = failure_message(failure)
-    return orjson.dumps(document)
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
 
 
 def _claim_document(claim: Claim) -> dict[str, object]:
     document: dict[str, object] = {
         "worker_id": claim.worker_id,
-        "claimed_at": format_instant(claim.claimed_at),
-        "times_out_at": format_instant(claim.times_out_at),
+        "claimed_at": claim.claimed_at,
+        "times_out_at": claim.times_out_at,
     }
     if claim.claim_id is not None:
         document["claim_id"] = claim.claim_id
     if (report := claim.last_report) is not None:
-        document["last_report"] = _present(at=format_instant(report.at), data=report.data)
+        document["last_report"] = _present(at=report.at, data=report.data)
     if (result := claim.result) is not None:
-        document["result"] = _present(
-            at=format_instant(result.at), success=result.success, failure=result.failure
-        )
+        document["result"] = _present(at=result.at, success=result.success, failure=result.failure)
     return document
 
 
