@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from os import getpid
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -73,7 +74,25 @@ class AccessLog:
         if not log.isEnabledFor(level):
             return
         about["duration_ms"] = round(seconds * 1000, 3)
-        log.log(level, "request", extra=about)
+        log.handle(_record(level, self._clock.now().timestamp(), about))
+
+
+_TEMPLATE: Final = vars(logging.makeLogRecord({"name": log.name, "msg": "request"})).copy()
+
+
+def _record(level: int, created: float, about: dict[str, object]) -> logging.LogRecord:
+    """What `log.log` would make, without looking for who called it: half the price of a line."""
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    vars(record).update(
+        _TEMPLATE,
+        levelno=level,
+        levelname=logging.getLevelName(level),
+        created=created,
+        msecs=created % 1 * 1000,
+        process=getpid(),
+        **about,
+    )
+    return record
 
 
 def _about(scope: Scope, status: int) -> dict[str, object]:

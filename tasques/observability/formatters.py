@@ -84,7 +84,7 @@ class JsonFormatter(ecs_logging.StdlibFormatter):
         if record.exc_info or record.stack_info:
             return redact(super().format(record))
         fields: dict[str, object] = {
-            "@timestamp": _timestamp(record.created),
+            "@timestamp": datetime.fromtimestamp(record.created, UTC),
             "log.level": record.levelname.lower(),
             "message": record.getMessage(),
             "ecs.version": _ECS_VERSION,
@@ -98,7 +98,7 @@ class JsonFormatter(ecs_logging.StdlibFormatter):
             if name not in _STANDARD and value is not None
         }
         try:
-            line = orjson.dumps(fields, default=str).decode()
+            line = orjson.dumps(fields, default=str, option=orjson.OPT_UTC_Z).decode()
         except (TypeError, ValueError):  # lone surrogates, integers beyond 64 bits
             return redact(super().format(record))
         return redact(line)

@@ -59,7 +59,7 @@ class GoneVersions:
         return (version.primary_term, version.seq_no) <= (gone.primary_term, gone.seq_no)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ReadyTask:
     """A task that became claimable here, with its version: a candidate without a search."""
 
@@ -121,7 +121,9 @@ class ReadyList:
         number = next(self._numbers)
         self._ready[number] = ready
         self._bytes += ready.size
-        queue = self._of_queue.setdefault(task.queue, _ReadyQueue())
+        queue = self._of_queue.get(task.queue)
+        if queue is None:
+            queue = self._of_queue[task.queue] = _ReadyQueue()
         queue.tasks += 1
         heappush(queue.heap, (rank, number))
         self._drop_oldest(now)

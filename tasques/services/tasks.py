@@ -40,7 +40,7 @@ class ClaimableTasks(Protocol):
     """Whoever wants to know which tasks have become claimable here."""
 
     def offer(self, task: Task) -> None:
-        """Take note of a task as it is stored now."""
+        """Take note of a task as it is stored now; nothing, if it is not due."""
         ...
 
 
@@ -89,11 +89,9 @@ class TaskService:
             TaskAlreadyExistsError: the id is taken in that queue.
             UnavailableError: it could not be stored, or nobody knows yet.
         """
-        now = self._clock.now()
-        task = Task.enqueue(new, at=now, incarnation=self._new_incarnation())
+        task = Task.enqueue(new, at=self._clock.now(), incarnation=self._new_incarnation())
         stored = await self._tasks.create(task)
-        if stored.is_due(now):
-            self._claimable.offer(stored)
+        self._claimable.offer(stored)
         return stored
 
     async def create_all(self, new: Sequence[NewTask]) -> list[Task | TasquesError]:
@@ -102,7 +100,7 @@ class TaskService:
         tasks = [Task.enqueue(each, at=now, incarnation=self._new_incarnation()) for each in new]
         outcomes = list(await self._tasks.create_all(tasks))
         for outcome in outcomes:
-            if isinstance(outcome, Task) and outcome.is_due(now):
+            if isinstance(outcome, Task):
                 self._claimable.offer(outcome)
         return outcomes
 

@@ -196,7 +196,7 @@ async def test_what_the_schedule_did_last_is_shown(client, api):
 
     shown = (await client.get(f"{PATHS}/r")).json()
 
-    assert (shown["last_fired_at"], shown["last_task_id"]) == ("2026-03-01T12:01:00.004Z", "r@1")
+    assert (shown["last_fired_at"], shown["last_task_id"]) == ("2026-03-01T12:01:00.004000Z", "r@1")
 
 
 async def test_the_store_being_away_is_said(client, api):

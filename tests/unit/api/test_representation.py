@@ -33,9 +33,9 @@ def test_a_claim_has_its_report_and_its_result():
     assert claim == {
         "worker_id": "worker-1",
         "claimed_at": "2026-03-01T12:00:00Z",
-        "times_out_at": "2026-03-01T12:30:01.5Z",
-        "last_report": {"at": "2026-03-01T12:00:01.5Z", "data": {"percent": 40}},
-        "result": {"at": "2026-03-01T12:00:01.5Z", "failure": {"e": "x"}},
+        "times_out_at": "2026-03-01T12:30:01.500000Z",
+        "last_report": {"at": "2026-03-01T12:00:01.500000Z", "data": {"percent": 40}},
+        "result": {"at": "2026-03-01T12:00:01.500000Z", "failure": {"e": "x"}},
         "claim_id": "claim-1",
     }
 

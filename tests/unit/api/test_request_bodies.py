@@ -237,7 +237,7 @@ async def test_an_instant_keeps_its_offset(client):
 
     task = (await client.post("/tasques", json=body)).json()
 
-    assert task["run_at"] == "2030-01-02T03:04:05.6789+09:00"
+    assert task["run_at"] == "2030-01-02T03:04:05.678900+09:00"
 
 
 # ------------------------------------------------------------------ claims
