@@ -129,6 +129,30 @@ def setup(config: ConfigFile = None) -> None:
     typer.echo(_described(report))
 
 
+@app.command()
+def worker(
+    *,
+    app: Annotated[
+        str, typer.Option(metavar="MODULE:NAME", help="Where a tasques.worker.Worker is.")
+    ],
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="How many tasks at a time, else as the program says.")
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Begin anew when a Python file here changes.")
+    ] = False,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C; a second one gives running tasks back at once."""
+    try:
+        from tasques.worker import command  # noqa: PLC0415 - it needs an extra
+    except ModuleNotFoundError as error:
+        _fail(f"There is no {error.name}: pip install 'tasques[client]'.")
+    try:
+        command.run(app, concurrency=concurrency, reload=reload)
+    except command.AppError as error:
+        _fail(str(error))
+
+
 @config_app.command()
 def show(config: ConfigFile = None) -> None:
     """Print the effective settings, without secrets."""

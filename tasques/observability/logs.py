@@ -24,7 +24,15 @@ LEVELS: Final = {
 _HANDLER: Final = "tasques"
 _UNUSED: Final = ("logThreads", "logMultiprocessing", "logAsyncioTasks")
 """What `logging` looks up for each record although no line shows it; see its optimisation notes."""
-_CHATTY: Final = ("aiohttp", "asyncio", "elastic_transport", "elasticsearch", "urllib3")
+_CHATTY: Final = (
+    "aiohttp",
+    "asyncio",
+    "elastic_transport",
+    "elasticsearch",
+    "httpcore",
+    "httpx",
+    "urllib3",
+)
 """Libraries that log each request, or their own doings, below warning."""
 _REPEATING: Final = "elastic_transport.node_pool"
 """Warns of each failed request, which whoever made the request does as well, in our words."""
