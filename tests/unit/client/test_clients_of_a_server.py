@@ -25,6 +25,7 @@ from tasques.client import (
     TaskResult,
     WaitTimeoutError,
 )
+from tasques.client.testing import FakeServer
 
 NOW = timedelta(0)
 SOON = timedelta(milliseconds=300)
@@ -47,13 +48,20 @@ def address():
         yield address
 
 
-@pytest.fixture(params=["blocking", "asynchronous"])
-async def client(request, address):
-    if request.param == "blocking":
-        with Client(address) as blocking:
+@pytest.fixture(scope="module")
+def fake():
+    return FakeServer()
+
+
+@pytest.fixture(params=["blocking", "asynchronous", "blocking-fake", "asynchronous-fake"])
+async def client(request, address, fake):
+    """What holds for a server holds for the fake of it that users test with."""
+    is_fake = request.param.endswith("fake")
+    if request.param.startswith("blocking"):
+        with fake.client() if is_fake else Client(address) as blocking:
             yield Awaitable(blocking)
     else:
-        async with AsyncClient(address) as asynchronous:
+        async with fake.async_client() if is_fake else AsyncClient(address) as asynchronous:
             yield asynchronous
 
 
@@ -155,8 +163,10 @@ async def test_recurring_tasks_can_be_managed(client, queue):
     new = NewRecurringTask(queue, "30 2 * * *", definition, time_zone="Europe/Berlin")
     created = await client.create_recurring_task(new)
     assert created.task_definition.args == {"scope": "all"}
-    assert created.next_fire_at is not None
-    assert len(await client.upcoming(queue, count=3)) == 3
+    assert created.schedule_expression == "30 2 * * *"
+    if "fake" not in queue:  # whose schedules never fire
+        assert created.next_fire_at is not None
+        assert len(await client.upcoming(queue, count=3)) == 3
 
     paused = await client.update_recurring_task(queue, RecurringTaskChange(paused=True))
     assert paused.next_fire_at is None
@@ -166,6 +176,25 @@ async def test_recurring_tasks_can_be_managed(client, queue):
     await client.delete_recurring_task(queue)
     with pytest.raises(NotFoundError):
         await client.get_recurring_task(queue)
+
+
+async def test_priorities_and_times_order_claims(client, queue):
+    soon = datetime(2020, 1, 1, tzinfo=UTC)
+    for task_id, priority, days in [("c", 0, 1), ("b", 0, 0), ("a", 5, 2), ("later", 9, 10_000)]:
+        at = soon + timedelta(days=days)
+        await client.enqueue(NewTask(queue, "k", id=task_id, priority=priority, run_at=at))
+
+    claimed = await client.claim([queue], worker_id="w", amount=10)
+
+    assert [each.id for each in claimed] == ["a", "b", "c"]
+
+
+async def test_a_claim_waits_for_a_task(client, queue):
+    waiting = asyncio.get_running_loop().create_task(client.claim([queue], worker_id="w"))
+    await asyncio.sleep(0)
+    created = await client.enqueue(NewTask(queue, "k"))
+
+    assert [each.id for each in await waiting] == [created.id]
 
 
 async def test_users_are_known_by_their_password():
