@@ -10,15 +10,15 @@ import signal
 import socket
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tasques.client import AsyncClient
-from tasques.worker.handlers import Handlers
+from tasques.worker.handlers import Handler, Handlers
 from tasques.worker.work import Plan, Work
 
 log = logging.getLogger(__name__)
 
-SomeHandler = TypeVar("SomeHandler", bound=Callable[..., Any])
+SomeHandler = TypeVar("SomeHandler", bound=Handler)
 
 
 class Worker:
@@ -35,6 +35,9 @@ class Worker:
         block_for: how long a claim waits for tasks.
         stop_timeout: how long running tasks may take to end when the worker is told to stop.
             Those that take longer are given back.
+
+    Raises:
+        TypeError, ValueError: `queues` is one name, or `concurrency` less than one.
     """
 
     def __init__(
@@ -47,6 +50,10 @@ class Worker:
         block_for: timedelta = timedelta(seconds=20),
         stop_timeout: timedelta = timedelta(seconds=20),
     ) -> None:
+        if isinstance(queues, str):
+            raise TypeError(f"queues must be a list of names, not {queues!r}")
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         self.client = client
         self.queues = tuple(queues)
         self.concurrency = concurrency

@@ -204,6 +204,13 @@ def test_a_kind_has_one_handler(worker):
         worker.handler("k")(lambda _: None)
 
 
+def test_mistakes_are_named_at_once(client):
+    with pytest.raises(TypeError, match="a list of names, not 'mails'"):
+        Worker(client, queues="mails")
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        Worker(client, queues=[], concurrency=0)
+
+
 # -------------------------------------------------------------------- signs of life
 
 
