@@ -26,7 +26,7 @@ class BrokerLimits:
     max_in_flight: int = 1_000
     max_search: int = 2_000
     refresh_min_interval: float = 0.2
-    poll_interval: float = 0.3
+    poll_interval: float = 0.5
     max_gone: int = 200_000
     max_ready: int = 5_000
     max_ready_bytes: int = 32 * 1024 * 1024

@@ -123,7 +123,7 @@ class ClaimSettings(Section):
     max_block_for: Annotated[Duration, lasting("0s", "10m")] = timedelta(seconds=25)
     max_parked: Annotated[Integer, between(1, 1_000_000)] = 10_000
     refresh_min_interval: Annotated[Duration, lasting("10ms", "1m")] = timedelta(milliseconds=200)
-    poll_interval: Annotated[Duration, lasting("10ms", "1m")] = timedelta(milliseconds=300)
+    poll_interval: Annotated[Duration, lasting("10ms", "1m")] = timedelta(milliseconds=500)
     search_size: Annotated[Integer, between(1, 10_000)] = 2000
 
 
