@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -15,13 +16,17 @@ from tasques.api.errors import error_answer
 from tasques.api.headers import read_worker_id
 from tasques.api.lean_route import LeanRoute
 from tasques.api.representation import task_json
-from tasques.api.requests import NewTask, RequestDefaults, TaskResult, read_items
+from tasques.api.requests import NewTask, RequestDefaults, TaskResult, items_of, read_item
+from tasques.domain import task as domain
 from tasques.domain.errors import InvalidRequestError, TasquesError
 from tasques.domain.ports import Clock
 from tasques.domain.task import Task
-from tasques.services.tasks import TaskService
+from tasques.services.tasks import Finish, TaskService
 
 _LEVELS_ABOVE: Final = 2  # the list, and the item in it
+_PORTION: Final = (
+    20  # items that are worked on in one turn of the event loop, a millisecond's worth
+)
 
 Given = TypeVar("Given")
 
@@ -36,52 +41,80 @@ class BatchHandlers:
 
     async def create(self, scope: Scope, receive: Receive) -> Answer:
         """Enqueue tasks."""
-        items = read_items(await self._members(scope, receive), "tasks", NewTask)
+        items = items_of(await self._members(scope, receive), "tasks")
         now = self._clock.now()
-        new = [
-            item
-            if isinstance(item, InvalidRequestError)
-            else item.to_domain(self._defaults, new_id=self._tasks.new_task_id, now=now)
-            for item in items
-        ]
-        return _answer(await _each(new, self._tasks.create_all), status=201)
+
+        def read(item: Any) -> domain.NewTask:
+            return read_item(item, NewTask).to_domain(
+                self._defaults, new_id=self._tasks.new_task_id, now=now
+            )
+
+        return await _answer_each(items, read, self._tasks.create_all, status=201)
 
     async def finish(self, scope: Scope, receive: Receive) -> Answer:
         """Note how attempts ended."""
         members = await self._members(scope, receive)
         worker_id = read_worker_id(scope["headers"])
-        finishes = [
-            item if isinstance(item, InvalidRequestError) else item.to_domain()
-            for item in read_items(members, "results", TaskResult)
-        ]
-        outcomes = await _each(
-            finishes, lambda good: self._tasks.finish_all(good, worker_id=worker_id)
-        )
-        return _answer(outcomes, status=200)
+
+        def read(item: Any) -> Finish:
+            return read_item(item, TaskResult).to_domain()
+
+        async def finish(good: list[Finish]) -> list[Task | TasquesError]:
+            return await self._tasks.finish_all(good, worker_id=worker_id)
+
+        return await _answer_each(items_of(members, "results"), read, finish, status=200)
 
     async def _members(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         body = await read_body(scope, receive, self._defaults.max_body_size)
         return parse_object(body, levels_above=_LEVELS_ABOVE)
 
 
+async def _answer_each(
+    items: Sequence[Any],
+    read: Callable[[Any], Given],
+    do: Callable[[list[Given]], Awaitable[list[Task | TasquesError]]],
+    *,
+    status: int,
+) -> Answer:
+    """Do what each item says, and answer in the order of the items.
+
+    Others must not wait until a thousand items are read, or written down, so there is a turn of
+    the event loop between two portions. All their writes still go together.
+    """
+    async with asyncio.TaskGroup() as group:
+        portions = []
+        for start in range(0, len(items), _PORTION):
+            portion = _each(items[start : start + _PORTION], read, do)
+            portions.append(group.create_task(portion))
+            await asyncio.sleep(0)  # noqa: TID251 - gives way, does not wait
+    texts = []
+    for portion_done in portions:
+        texts += [_text(outcome, status) for outcome in portion_done.result()]
+        await asyncio.sleep(0)  # noqa: TID251 - gives way, does not wait
+    return Answer(200, b'{"items":[' + b",".join(texts) + b"]}\n")
+
+
 async def _each(
-    items: Sequence[Given | InvalidRequestError],
+    items: Sequence[Any],
+    read: Callable[[Any], Given],
     do: Callable[[list[Given]], Awaitable[list[Task | TasquesError]]],
 ) -> list[Task | TasquesError]:
     """What becomes of the good items, and the faults of the others, in the order of the items."""
-    good = [item for item in items if not isinstance(item, InvalidRequestError)]
-    outcomes = iter(await do(good))
-    return [item if isinstance(item, InvalidRequestError) else next(outcomes) for item in items]
+    faults: dict[int, InvalidRequestError] = {}
+    good: list[Given] = []
+    for number, item in enumerate(items):
+        try:
+            good.append(read(item))
+        except InvalidRequestError as error:
+            faults[number] = error
+    outcomes = iter(await do(good) if good else ())
+    return [faults[number] if number in faults else next(outcomes) for number in range(len(items))]
 
 
-def _answer(outcomes: Sequence[Task | TasquesError], status: int) -> Answer:
-    texts = [
-        b'{"status":%d,"task":%b}' % (status, task_json(outcome))
-        if isinstance(outcome, Task)
-        else _error_text(outcome)
-        for outcome in outcomes
-    ]
-    return Answer(200, b'{"items":[' + b",".join(texts) + b"]}\n")
+def _text(outcome: Task | TasquesError, status: int) -> bytes:
+    if isinstance(outcome, Task):
+        return b'{"status":%d,"task":%b}' % (status, task_json(outcome))
+    return _error_text(outcome)
 
 
 def _error_text(error: TasquesError) -> bytes:

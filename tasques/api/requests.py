@@ -224,10 +224,8 @@ class TaskResultBatch(RequestBody):
     ]
 
 
-def read_items(
-    members: dict[str, Any], name: str, kind: type[Item]
-) -> list[Item | InvalidRequestError]:
-    """Take the items of a batch, each for itself: a bad one does not spoil the others.
+def items_of(members: dict[str, Any], name: str) -> list[Any]:
+    """The items of a batch, unread.
 
     Raises:
         InvalidRequestError: there is no list of that name, or it is too long.
@@ -239,16 +237,18 @@ def read_items(
         raise InvalidRequestError(f"{name}: must be a list")
     if len(items) > MAX_BATCH:
         raise InvalidRequestError(f"{name}: must not have more than {MAX_BATCH} items")
-    return [_read_item(item, kind) for item in items]
+    return items
 
 
-def _read_item(item: Any, kind: type[Item]) -> Item | InvalidRequestError:
+def read_item(item: Any, kind: type[Item]) -> Item:
+    """Take one item of a batch.
+
+    Raises:
+        InvalidRequestError: with a line for each fault.
+    """
     if not isinstance(item, dict):
-        return InvalidRequestError("The item must be a JSON object.")
-    try:
-        return kind.read(item)
-    except InvalidRequestError as error:
-        return error
+        raise InvalidRequestError("The item must be a JSON object.")
+    return kind.read(item)
 
 
 def _problems(error: ValidationError) -> list[str]:

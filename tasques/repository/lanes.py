@@ -9,7 +9,9 @@ from typing import Final
 from tasques.domain.ports import Lane
 from tasques.repository.writes import Write
 
-_CREATE_BYTES_BESIDE_OTHERS: Final = 256 * 1024
+_CREATE_BYTES_BESIDE_URGENT: Final = 16 * 1024
+_CREATE_BYTES_AMONG_URGENT: Final = 96 * 1024
+_AMONG: Final = 16  # requests
 _LANES: Final = tuple(Lane)  # to go through an enumeration is slow
 _SHARE: Final = 8  # a lane that waits gets at least 1/8 of a request, however full those above are
 
@@ -20,8 +22,10 @@ class Lanes:
 
     Urgent ones go first, but none starves: each lane that waits has a share of every request, and
     one whose next write found no room goes before the others in the next request. A lone write is
-    slow behind megabytes of new tasks, so new tasks never take the last free slot, and only a
-    small part of a request that carries something urgent.
+    slow behind megabytes of new tasks: inside their request, and also beside it, while they keep
+    all of Elasticsearch's threads busy. So new tasks never take the last free slot, only a small
+    part of a request that carries something urgent, and while there are such requests, theirs
+    are small too.
 
     A request has at most `max_bytes`, unless it is a single write.
     """
@@ -32,6 +36,7 @@ class Lanes:
         default_factory=lambda: {lane: deque() for lane in Lane}
     )
     _passed_over: dict[Lane, int] = field(default_factory=lambda: dict.fromkeys(Lane, 0))
+    _since_urgent: int = _AMONG
 
     def add(self, write: Write) -> None:
         """Let a write wait its turn."""
@@ -51,6 +56,7 @@ class Lanes:
         """
         self._forget_what_is_over()
         is_urgent = bool(self._queues[Lane.ACKNOWLEDGE] or self._queues[Lane.CLAIM])
+        self._since_urgent = 0 if is_urgent else self._since_urgent + 1
         if not is_urgent and (free_slots <= 1 or not with_creates):
             return []
         lanes = [
@@ -74,7 +80,9 @@ class Lanes:
             operations = self.max_operations - len(batch) - below * (self.max_operations // _SHARE)
             size = room - below * (self.max_bytes // _SHARE)
             if lane is Lane.CREATE and beside_urgent:
-                size = min(size, _CREATE_BYTES_BESIDE_OTHERS)
+                size = min(size, _CREATE_BYTES_BESIDE_URGENT)
+            elif lane is Lane.CREATE and self._since_urgent < _AMONG:
+                size = min(size, _CREATE_BYTES_AMONG_URGENT)
             room -= self._move(lane, batch, operations, size)
         return batch
 

@@ -11,7 +11,8 @@ from tasques.repository.lanes import Lanes
 from tasques.repository.writes import Write
 
 KIB = 1024
-BESIDE_OTHERS = 256 * KIB
+BESIDE_URGENT = 16 * KIB
+AMONG_URGENT = 96 * KIB
 
 
 class Loop:
@@ -143,13 +144,24 @@ def test_urgent_writes_take_the_last_free_slot(lane):
 def test_beside_an_urgent_write_new_tasks_are_few(lane):
     lanes = lanes_with(a_write(lane), *(a_write(Lane.CREATE, KIB) for _ in range(400)))
 
-    assert total(of(Lane.CREATE, lanes.take(3))) == BESIDE_OTHERS
-    assert len(lanes.take(2)) == 400 - 256  # alone they are not
+    assert total(of(Lane.CREATE, lanes.take(3))) == BESIDE_URGENT
+
+
+def test_while_there_are_urgent_writes_requests_of_new_tasks_are_small():
+    lanes = lanes_with(
+        a_write(Lane.ACKNOWLEDGE), *(a_write(Lane.CREATE, KIB) for _ in range(5_000))
+    )
+    lanes.take(3)
+
+    sizes = [total(lanes.take(3)) for _ in range(20)]
+
+    assert sizes[0] == AMONG_URGENT
+    assert sizes[-1] == 500 * KIB  # the urgent one was long ago
 
 
 def test_beside_an_urgent_write_there_is_one_new_task_at_least():
     lanes = lanes_with(
-        a_write(Lane.ACKNOWLEDGE), *(a_write(Lane.CREATE, BESIDE_OTHERS + 1) for _ in range(2))
+        a_write(Lane.ACKNOWLEDGE), *(a_write(Lane.CREATE, BESIDE_URGENT + 1) for _ in range(2))
     )
 
     assert len(of(Lane.CREATE, lanes.take(3))) == 1
