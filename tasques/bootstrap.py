@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
+from secrets import token_hex
 from typing import Final
 from uuid import uuid4
 
@@ -268,7 +269,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         last_seen=last_seen,
         clock=clock,
         random=random,
-        new_task_id=lambda: uuid4().hex,
+        new_task_id=lambda: token_hex(16),  # a third of the price of a UUID
         new_incarnation=new_mark,
         conflict_retries=settings.tasks.defaults.version_conflict_retry_times,
     )
