@@ -30,6 +30,7 @@ HERE = Path(__file__).parent
 LOADGEN = HERE / "loadgen" / "loadgen"
 FULL_COMPILER = "-XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseG1GC"
 FIRST_PORT = 18180
+RAW_INDICES = ".tasques_queue-lg"
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,17 @@ def latency(operation: str, *quantiles: str) -> tuple[str, ...]:
     return tuple(f"ops.{operation}.{quantile}_ms" for quantile in quantiles)
 
 
+def alone(name: str, arguments: str) -> Scenario:
+    """The yardstick: Elasticsearch without a server, so that machines can be compared."""
+    return Scenario(f"Elasticsearch alone, {name}", arguments, servers=0)
+
+
 CLAIM_WAIT = latency("e2e_create_to_claim", "p50", "p99")
 SCENARIOS = (
+    alone("create C=1", "raw-create -n 6000 -c 1"),
+    alone("create C=8", "raw-create -n 20000 -c 8"),
+    alone("create C=32", "raw-create -n 24000 -c 32"),
+    alone("get and index C=8", "raw-update -n 6000 -c 8"),
     Scenario("enqueue C=1", "enqueue -n 5000 -c 1", latency("create", "p50", "p99")),
     Scenario("enqueue C=8", "enqueue -n 20000 -c 8"),
     Scenario("enqueue C=32", "enqueue -n 40000 -c 32"),
@@ -152,10 +162,28 @@ def ask(url: str) -> dict:
 
 
 def delete(es: str, prefix: str) -> None:
-    indices = ask(f"{es}/{prefix}-*?expand_wildcards=all")
+    indices = ask(f"{es}/{prefix}*?expand_wildcards=all")
     for index in indices:
-        request = urllib.request.Request(f"{es}/{index}", method="DELETE")
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
+        send("DELETE", f"{es}/{index}")
+
+
+def send(method: str, url: str, content: dict | None = None) -> None:
+    body = None if content is None else json.dumps(content).encode()
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(url, body, headers, method=method)
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
+
+
+def let_the_generator_make_indices(es: str) -> None:
+    """One shard, no replica, and the fields that claims need, for what is measured without us."""
+    send("PUT", f"{es}/_cluster/settings", {"persistent": {"action.auto_create_index": "true"}})
+    kinds = {"long": "priority retry_times attempted", "date": "run_at last_enqueued_at"}
+    kinds |= {"keyword": "id queue kind state"}
+    fields = {name: {"type": kind} for kind, names in kinds.items() for name in names.split()}
+    settings = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "1s"}
+    template = {"settings": settings, "mappings": {"dynamic": False, "properties": fields}}
+    body = {"index_patterns": [f"{RAW_INDICES}*"], "priority": 500, "template": template}
+    send("PUT", f"{es}/_index_template/benchmark", body)
 
 
 # ------------------------------------------------------------------ running
@@ -181,17 +209,20 @@ def run(scenario: Scenario, es: str, es_pid: int, number: int) -> dict:
             port = FIRST_PORT + offset
             pids.append(stack.enter_context(server(es, prefix, port, scenario.settings)))
             urls.append(f"http://127.0.0.1:{port}")
-        arguments = scenario.arguments.format(url2=urls[-1]).split()
+        targets = ["-url", urls[0]] if urls else ["-es", es]
+        arguments = [*scenario.arguments.format(url2="".join(urls[-1:])).split(), *targets]
         watch = ",".join([*(f"server{i}={pid}" for i, pid in enumerate(pids)), f"es={es_pid}"])
         requests_before = elasticsearch_requests(es)
-        conflicts_before = conflicts(es, prefix)
-        answer = generate([*arguments, "-url", urls[0], "-watch", watch])
+        conflicts_before = conflicts(es, prefix) if urls else 0
+        answer = generate([*arguments, "-watch", watch])
         answer["es_requests_per_s"] = (elasticsearch_requests(es) - requests_before) / max(
             answer["wall_s"], 0.001
         )
-        claims = max(answer.get("handouts", 0), 1)
-        answer["conflicts_per_claim"] = (conflicts(es, prefix) - conflicts_before) / claims
+        if urls:
+            claims = max(answer.get("handouts", 0), 1)
+            answer["conflicts_per_claim"] = (conflicts(es, prefix) - conflicts_before) / claims
     delete(es, prefix)
+    delete(es, RAW_INDICES)
     return {"name": scenario.name, **answer}
 
 
@@ -250,6 +281,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with Cluster(heap="1g", java_options=FULL_COMPILER) as cluster, options.out.open("w") as out:
         es, pid = cluster.urls[0], cluster.nodes[0].server_pid()
+        let_the_generator_make_indices(es)
         run(Scenario("warm-up", "enqueue -n 50000 -c 32"), es, pid, 0)
         run(Scenario("warm-up", "drain -n 10000 -w 32 -batch 100"), es, pid, 0)
         for number in range(options.repeat):
