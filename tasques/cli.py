@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from tasques.bootstrap import run_setup
+from tasques.command_options import ConfigFile
 from tasques.domain.errors import TasquesError
 from tasques.embedded import (
     Cluster,
@@ -25,6 +26,7 @@ from tasques.embedded import (
     progress_on,
     require_free,
 )
+from tasques.healthcheck import healthcheck
 from tasques.observability import logs
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
@@ -50,15 +52,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show or check the settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.command()(healthcheck)
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Settings; else tasques.yaml in ., ./config or /app/config, if there is one.",
-    ),
-]
 Port = typer.Option(min=1, max=65535, metavar="PORT")
 
 
