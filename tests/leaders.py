@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from threading import Event, Thread
 from typing import Self
 from urllib.parse import urlsplit
 
 from elasticsearch import Elasticsearch
-from processes import PATIENCE, Command, wait_until
+from http_calls import Caller
+from processes import PATIENCE, Command, Settings, running, wait_until
 
 from tasques.repository.indices import IndexNames
+
+FROZEN = 3.0  # seconds, longer than two leases of those who use it
 
 
 class Member:
@@ -61,6 +68,44 @@ class Cluster:
             return next((member for member in candidates if member.leads()), None)
 
         return wait_until(found, "somebody leads")
+
+
+class Servers(Cluster):
+    """Three servers; one that has ended is replaced."""
+
+    def __init__(self, stack: ExitStack, folder: Path, settings: Settings) -> None:
+        super().__init__([])
+        self._stack, self._folder, self._settings = stack, folder, settings
+        for _ in range(3):
+            self.add()
+
+    def add(self) -> Member:
+        command = self._stack.enter_context(
+            running("server", folder=self._folder, settings=self._settings)
+        )
+        member = Member(command)
+        member.address = command.wait_until_ready()
+        self.members.append(member)
+        return member
+
+    def caller(self) -> Caller:
+        return Caller(self.alive()[-1].address)
+
+    def end_leader(self, kind: str) -> None:
+        """Kill it, stop it, or freeze it until another one has led for a while."""
+        leader = self.leader()
+        if kind == "SIGSTOP":
+            leader.command.process.send_signal(signal.SIGSTOP)
+            self.leader(but=leader)
+            time.sleep(FROZEN)  # which the frozen one spends believing that it leads
+            leader.command.process.send_signal(signal.SIGCONT)
+            return
+        if kind == "SIGKILL":
+            leader.command.kill()
+        else:
+            leader.command.stop()
+        self.leader(but=leader)
+        self.add()
 
 
 class History:

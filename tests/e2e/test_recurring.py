@@ -6,7 +6,6 @@ TASQUES_TEST_ROUNDS says how often; ten are the whole proof, and take three minu
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import defaultdict
 from contextlib import ExitStack, suppress
@@ -19,8 +18,8 @@ import pytest
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import scan
 from http_calls import Caller
-from leaders import Cluster, History, Member
-from processes import run, running, wait_until
+from leaders import History, Servers
+from processes import run, wait_until
 
 from tasques.repository.indices import IndexNames
 
@@ -50,28 +49,6 @@ def settings(elasticsearch_url, prefix):
         "recurring.tasks_archiver.run_interval": "500ms",
         "recurring.tasks_archiver.archive_older_than": "5s",
     }
-
-
-class Servers(Cluster):
-    """Three servers; one that has ended is replaced."""
-
-    def __init__(self, stack: ExitStack, folder, settings) -> None:
-        super().__init__([])
-        self._stack, self._folder, self._settings = stack, folder, settings
-        for _ in range(3):
-            self.add()
-
-    def add(self) -> Member:
-        command = self._stack.enter_context(
-            running("server", folder=self._folder, settings=self._settings)
-        )
-        member = Member(command)
-        member.address = command.wait_until_ready()
-        self.members.append(member)
-        return member
-
-    def caller(self) -> Caller:
-        return Caller(self.alive()[-1].address)
 
 
 @pytest.fixture
@@ -118,22 +95,6 @@ class Worker:
                     caller.tell("done", task)
 
 
-def end_leader(servers: Servers, kind: str) -> None:
-    leader = servers.leader()
-    if kind == "SIGSTOP":
-        leader.command.process.send_signal(signal.SIGSTOP)
-        servers.leader(but=leader)
-        time.sleep(3)  # which the frozen one spends believing that it leads
-        leader.command.process.send_signal(signal.SIGCONT)
-        return
-    if kind == "SIGKILL":
-        leader.command.kill()
-    else:
-        leader.command.stop()
-    servers.leader(but=leader)
-    servers.add()
-
-
 def stored_runs(url, prefix):
     """All tasks by their recurring task, in the order of their instants."""
     names = IndexNames(prefix)
@@ -168,7 +129,7 @@ def test_each_instant_fires_once_however_leaders_end(servers, elasticsearch_url,
     with History(elasticsearch_url, prefix) as history, Worker(servers, "careful", "all"):
         for kind in islice(cycle(["SIGKILL", "SIGTERM", "SIGSTOP"]), ROUNDS):
             time.sleep(PEACE)
-            end_leader(servers, kind)
+            servers.end_leader(kind)
         time.sleep(PEACE)
         until = datetime.now(UTC).replace(microsecond=0)
         servers.leader()

@@ -59,7 +59,7 @@ async def test_an_outage_is_not_taken_for_a_missing_lifecycle():
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [("8.0.0", (8, 0, 0)), ("9.2.0", (9, 2, 0)), ("10.0.1-SNAPSHOT", (10, 0, 1))],
+    [("8.4.0", (8, 4, 0)), ("9.2.0", (9, 2, 0)), ("10.0.1-SNAPSHOT", (10, 0, 1))],
 )
 async def test_newer_versions_are_taken(text, version):
     async with an_elasticsearch(nodes={"a": at(text)}) as client:
