@@ -10,7 +10,8 @@ from elasticsearch import AsyncElasticsearch
 
 from tasques.repository.setup_errors import SetupError, explained
 
-OLDEST_VERSION: Final = (8, 0, 0)
+OLDEST_VERSION: Final = (8, 4, 0)
+"""Older ones do not know the condition `min_docs`, without which an empty archive rolls over."""
 
 
 @dataclass(frozen=True, slots=True)
