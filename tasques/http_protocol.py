@@ -1,7 +1,11 @@
-"""Uvicorn's HTTP, with an answer's head and body in one packet.
+"""Uvicorn's HTTP, with an answer's head and body in one packet, and deaf to offers of upgrades.
 
 Uvicorn writes the head at once, and the body when it comes, which is a moment later. The second
 write costs the server as much as parsing the request, and wakes the client twice.
+
+Clients that would rather speak HTTP/2 (Java's, unless told otherwise) offer it with their first
+request. Such an offer may be ignored, but the parser takes it as accepted: what follows the head
+would no longer be HTTP, and the body is lost.
 """
 
 from __future__ import annotations
@@ -9,17 +13,73 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class OnePacketProtocol(HttpToolsProtocol):
     """Holds a head back until the body comes, but not beyond this turn of the event loop."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.parser = _Parser(self)
+
     def connection_made(  # type: ignore[override]  # as in the base class
         self, transport: asyncio.Transport
     ) -> None:
         """Take a connection."""
         super().connection_made(_HeadHolder(transport))
+
+    def on_headers_complete(self) -> None:
+        """Begin with the request, unless its head is read once more."""
+        if not self._is_offered_an_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the body, unless it was not read yet."""
+        if not self._is_offered_an_upgrade():
+            super().on_message_complete()
+
+    def decline_upgrade(self, rest: bytes) -> bytes | None:
+        """Begin anew with a parser that does not hear of the offer.
+
+        Args:
+            rest: what came after the head.
+
+        Returns:
+            What it is to be fed; None if nothing was offered.
+        """
+        if not self._is_offered_an_upgrade():
+            return None
+        version = self.parser.get_http_version().encode()
+        first = self.parser.get_method() + b" " + self.url + b" HTTP/" + version
+        others = [b": ".join(header) for header in self.headers if header[0] != b"upgrade"]
+        self.parser = _Parser(self)
+        return b"\r\n".join((first, *others, b"", rest))
+
+    def _is_offered_an_upgrade(self) -> bool:
+        # CONNECT is an upgrade for the parser, too, and has no such header.
+        return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+
+
+class _Parser(HttpRequestParser):
+    def __init__(self, protocol: OnePacketProtocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+
+    def feed_data(self, data: Any) -> None:
+        parser: HttpRequestParser = self
+        while True:
+            try:
+                HttpRequestParser.feed_data(parser, data)
+            except HttpParserUpgrade as upgrade:
+                again = self._protocol.decline_upgrade(data[upgrade.args[0] :])
+                if again is None:
+                    raise
+                data, parser = again, self._protocol.parser
+            else:
+                return
 
 
 class _HeadHolder(asyncio.Transport):

@@ -24,6 +24,7 @@ from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
 from tasques.domain.lease import Leadership
 from tasques.domain.recurring import RecurringTask
+from tasques.http_protocol import OnePacketProtocol
 from tasques.services.broker_limits import BrokerLimits
 from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
@@ -144,7 +145,10 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(api: InMemoryApi) -> AsyncIterator[int]:
     """Serve on a free port of loopback; gives the port."""
-    server = _Server(uvicorn.Config(api.app, port=0, log_config=None, access_log=False))
+    configuration = uvicorn.Config(
+        api.app, port=0, http=OnePacketProtocol, log_config=None, access_log=False
+    )
+    server = _Server(configuration)
     async with running(api):
         serve = asyncio.get_running_loop().create_task(server.serve())
         while not server.started:
