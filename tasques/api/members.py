@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from tasques.api.bodies import to_json_text
 from tasques.domain.duration import parse_duration
@@ -128,6 +129,9 @@ Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 QueueName = Annotated[str, _named(check_queue)]
 QueueNames = Annotated[list[str], AfterValidator(_distinct_queues)]
 TaskId = Annotated[str, _named(check_task_id)]
+# Named, so that a client has one type of each, with constants.
+MisfirePolicy = TypeAliasType("MisfirePolicy", Literal["skip", "fire_once", "fire_all"])
+Outcome = TypeAliasType("Outcome", Literal["done", "failed"])
 Kind = Annotated[str, _named(check_kind)]
 Timeout = Annotated[Duration, AfterValidator(_lasting)]
 RecurringTaskId = Annotated[str, _named(check_recurring_task_id)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
 
@@ -165,10 +164,10 @@ PREVIEW_EXISTING_RECURRING_TASK: Final = _operation(
     path=f"{_PATH}/upcoming",
     summary="Preview the schedule of a recurring task",
     endpoint=preview_existing_recurring_task,
-    outcome="The next instants.",
+    outcome="The next instants, RFC 3339.",
     answer=examples.UPCOMING,
     errors=(400, 404, 409),
-    model=list[datetime],
+    model=list[str],  # as text: generated Go does not compile with a bare list of instants
 )
 RUN_EXISTING_RECURRING_TASK: Final = _operation(
     id="run-existing-recurring-task",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
@@ -11,6 +11,7 @@ from tasques.api.members import (
     Int32,
     Int64,
     Kind,
+    MisfirePolicy,
     QueueName,
     RecurringTaskId,
     ScheduleExpression,
@@ -22,8 +23,6 @@ from tasques.api.requests import RequestBody, RequestDefaults
 from tasques.domain import recurring as domain
 from tasques.domain.errors import InvalidRequestError
 from tasques.services.recurring_tasks import Change
-
-_Policy = Literal["skip", "fire_once", "fire_all"]
 
 
 class TaskDefinition(RequestBody):
@@ -99,7 +98,7 @@ _Paused = Annotated[
     Field(description="Enqueue nothing until this is false again; what passed is not made up for."),
 ]
 _MisfirePolicy = Annotated[
-    _Policy,
+    MisfirePolicy,
     Field(
         description="What becomes of instants that passed while no server led: nothing, one task "
         "for all of them, or one for each, up to 1,000; `fire_once` when absent."

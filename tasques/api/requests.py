@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -22,6 +22,7 @@ from tasques.api.members import (
     Int32,
     Int64,
     Kind,
+    Outcome,
     QueueName,
     QueueNames,
     TaskId,
@@ -204,7 +205,7 @@ class TaskResult(RequestBody):
     queue: QueueName
     id: TaskId
     outcome: Annotated[
-        Literal["done", "failed"],
+        Outcome,
         Field(description="`failed` is tried again later, unless no attempt is left."),
     ]
     data: Annotated[FreeForm | None, Field(description="What came out, or what went wrong.")] = None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
+
+from tasques.api.members import MisfirePolicy
+from tasques.domain.task import TaskState
 
 Int32 = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
@@ -66,7 +69,7 @@ class Task(BaseModel):
     attempted: Annotated[Int32, Field(description="How often it was claimed, less unclaims.")]
     kind: str
     state: Annotated[
-        Literal["queued", "claimed", "failed", "done", "dead"],
+        TaskState,
         Field(description="`failed` will be tried again, `dead` will not."),
     ]
     priority: Int64
@@ -114,7 +117,7 @@ class RecurringTask(BaseModel):
         str | None, Field(description="As it was sent; UTC holds where there is none.")
     ] = None
     paused: bool | None = None
-    misfire_policy: Literal["skip", "fire_once", "fire_all"] | None = None
+    misfire_policy: MisfirePolicy | None = None
     next_fire_at: Annotated[
         datetime | None,
         Field(description="Null while it is paused, and if the schedule has no instant to come."),

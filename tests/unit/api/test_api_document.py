@@ -55,10 +55,13 @@ NEW_SCHEMAS = {
     "Batch",
     "BatchItem",
     "Leader",
+    "MisfirePolicy",
     "NewTaskBatch",
+    "Outcome",
     "StoredTaskDefinition",
     "TaskResult",
     "TaskResultBatch",
+    "TaskState",
 }
 PRINT_THE_DOCUMENT = """
 import asyncio, httpx
@@ -159,12 +162,24 @@ async def test_every_integer_says_how_large_it_gets(document):
     found = {
         (name, member): (schema.get("format"), schema.get("minimum"))
         for name, component in document["components"]["schemas"].items()
-        for member, schema in component["properties"].items()
+        for member, schema in component.get("properties", {}).items()
         if schema.get("type") == "integer"
     }
 
     assert found == INTEGERS
     assert '"minimum": 0.0' not in str(document)
+
+
+async def test_words_of_a_fixed_set_have_a_type_of_their_own(document):
+    schemas_of = document["components"]["schemas"]
+    found = {name: schema["enum"] for name, schema in schemas_of.items() if "enum" in schema}
+
+    assert found == {
+        "MisfirePolicy": ["skip", "fire_once", "fire_all"],
+        "Outcome": ["done", "failed"],
+        "TaskState": ["queued", "claimed", "failed", "done", "dead"],
+    }
+    assert sum("enum" in part for part in parts(document)) == len(found)
 
 
 async def test_every_answer_is_documented(document):
