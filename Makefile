@@ -1,15 +1,16 @@
 # Everything here works on a fresh clone: each target makes or updates .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit cover check bench format lock clean
+.PHONY: help setup run test test-unit cover check clients-check bench format lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GENERATOR := build/clients/.venv
 ARGS ?=
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make or update the virtual environment
 
@@ -38,6 +39,14 @@ check: $(READY) ## Check format, lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+clients-check: $(READY) $(GENERATOR)/.ready ## Generate clients in other languages and try them (ARGS=go)
+	$(BIN)/python clients/check.py --generator $(GENERATOR)/bin/openapi-generator-cli $(ARGS)
+
+$(GENERATOR)/.ready: clients/requirements.lock
+	test -x $(GENERATOR)/bin/python || $(PYTHON) -m venv $(GENERATOR)
+	$(GENERATOR)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 bench: $(READY) ## Measure with the load generator (ARGS="--only drain --repeat 1"); needs Go
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -1,0 +1,7 @@
+module life
+
+go 1.23
+
+require tasques v0.0.0
+
+replace tasques => ./client
