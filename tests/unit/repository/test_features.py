@@ -68,7 +68,7 @@ async def test_newer_versions_are_taken(text, version):
 
 async def test_version_7_is_refused():
     async with an_elasticsearch(nodes={"a": at("7.17.28")}) as client:
-        with pytest.raises(SetupError, match=r"is 7\.17\.28; Tasques needs 8\.0\.0"):
+        with pytest.raises(SetupError, match=r"is 7\.17\.28; Tasques needs 8\.4\.0"):
             await probe(client)
 
 
