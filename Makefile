@@ -1,6 +1,6 @@
 # Everything here works on a fresh clone: each target makes or updates .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit cover check clients-check bench format lock clean
+.PHONY: help setup run example test test-unit cover check clients-check bench format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,6 +23,9 @@ $(READY): requirements.lock pyproject.toml
 
 run: $(READY) ## Start Tasques with its own Elasticsearch (ARGS="--port 9090" for options)
 	@exec $(BIN)/tasques dev $(ARGS)
+
+example: $(READY) ## Start the example: a web page whose messages workers cipher (ARGS="--failures 0.5")
+	@exec $(BIN)/python -m examples.ciphers $(ARGS)
 
 test: $(READY) ## Run all tests, on a real Elasticsearch (ARGS="-k claim" to choose)
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,0 +1,1 @@
+"""Programs that show how Tasques is used."""
