@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from elasticsearch import Elasticsearch
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, StringConstraints
 
 from examples.ciphers import settings
@@ -37,6 +38,13 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Messages and their ciphers", lifespan=_lifespan)
+
+
+@app.exception_handler(RequestValidationError)
+async def _refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+    # Not with what was sent, as FastAPI does: that may be no text that can be written.
+    problems = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+    return JSONResponse({"detail": "; ".join(problems)}, status_code=400)
 
 
 @app.get("/", include_in_schema=False)

@@ -69,8 +69,12 @@ def test_a_message_that_is_typed_in_appears_with_its_ciphers(example):
             "f373f1aa0fae7bdf1a58ccbf92ff5955",
         ]
         expect(cells).to_have_text(expected, timeout=PATIENCE * 1000)
-        if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=f"{folder}/ciphers.png")
+        for body in ('{"plain": ""}', r'{"plain": "\ud800"}', "{}"):
+            refusal = page.request.post(
+                f"{address}/messages", data=body, headers={"content-type": "application/json"}
+            )
+            assert refusal.status == 400
+            assert "plain: " in refusal.json()["detail"]
 
     family = descendants(process.pid)
     process.send_signal(signal.SIGINT)
