@@ -21,7 +21,7 @@ from tasques.client.models import (
     Task,
     TaskResult,
 )
-from tasques.client.transport import Calls, answer_of, httpx_arguments, no_answer
+from tasques.client.transport import Calls, answer_of, check_url, httpx_arguments, no_answer
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ class Client:
         timeout: how long a method may take, with all repetitions.
         verify: whom to trust for https, as httpx takes it.
         transport: how to reach the server, for tests (see `tasques.client.testing`).
+
+    Raises:
+        ValueError: `url` is no address for HTTP.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._calls = Calls(timeout.total_seconds())
+        check_url(url)
         self._http = httpx.Client(base_url=url, auth=auth, verify=verify, transport=transport)
 
     def __enter__(self) -> Self:

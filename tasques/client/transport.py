@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -44,6 +45,17 @@ class Calls:
 def new_id() -> str:
     """An id that nobody else has made or can guess."""
     return secrets.token_hex(_ID_BYTES)
+
+
+def check_url(url: str) -> None:
+    """See that an address is one, at once and not with the first request.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is no address such as 'http://localhost:8080'")
 
 
 def httpx_arguments(request: Request) -> dict[str, Any]:

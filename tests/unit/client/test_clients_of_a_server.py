@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from in_memory_api import serving_in_a_thread
 
@@ -210,3 +211,24 @@ async def test_nobody_there_is_said_when_the_time_is_over():
     async with AsyncClient("http://127.0.0.1:9", timeout=SOON) as client:
         with pytest.raises(NoAnswerError):
             await client.get("q", "1")
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "127.0.0.1", "ftp://here", "http://", ""])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_address_that_is_none_is_named_at_once(kind, url):
+    with pytest.raises(ValueError, match="is no address such as"):
+        kind(url)
+
+
+async def test_a_server_may_live_below_a_path():
+    paths = []
+
+    def answer(request):
+        paths.append(request.url.path)
+        return httpx.Response(200, json=[])
+
+    transport = httpx.MockTransport(answer)
+    async with AsyncClient("http://proxy.invalid/queues", transport=transport) as client:
+        await client.list_recurring_tasks()
+
+    assert paths == ["/queues/recurring_tasques"]

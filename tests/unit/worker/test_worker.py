@@ -399,30 +399,3 @@ async def test_draining_ends_when_nothing_is_left(client, queue, worker):
 
     assert (await client.get(queue, first.id)).state == "done"
     assert await client.claim([queue], worker_id="w", block_for=timedelta(0)) == []
-
-
-async def test_a_worker_outlives_a_server(queue):
-    """Results are kept until a server takes them, and claims are tried until one answers."""
-    api = build()
-    go_on, started = asyncio.Event(), asyncio.Event()
-    async with serving(api) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
-        task = await client.enqueue(NewTask(queue, "k"))
-        worker_client = AsyncClient(f"http://127.0.0.1:{port}", timeout=SHORT)
-        worker = Worker(worker_client, queues=[queue])
-
-        @worker.handler("k")
-        async def slow(_):
-            started.set()
-            await go_on.wait()
-
-        real = worker_client._http
-        async with running(worker):
-            await started.wait()
-            async with AsyncClient("http://127.0.0.1:9") as nobody:
-                worker_client._http = nobody._http
-                go_on.set()
-                await asyncio.sleep(1.0)
-                worker_client._http = real
-                await state_of(client, task, "done")
-                await state_of(client, await client.enqueue(NewTask(queue, "k")), "done")
-        await worker_client.close()
