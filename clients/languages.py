@@ -8,6 +8,7 @@ from pathlib import Path
 
 Command = tuple[str, ...]
 
+CIPHERS = Path(__file__).parents[1] / "examples" / "ciphers"
 WORKER_HEADER = "X-TASQUES-WORKER-ID"
 # Go's `NewTask` would be the constructor of `Task` and the request to make one.
 GO_NAMES = {
@@ -28,6 +29,8 @@ class Language:
         source: where the program of the check goes, if elsewhere than in that folder.
         options: the generator's, for a client that is natural to use and lasts.
         models: what schemas are called in it, if not as in the document.
+        example: a folder with a worker of the ciphers example, if there is one.
+        run_example: the command that runs it.
         worker_id: what it calls the parameter that names the worker.
         build: commands that compile client and program.
         run: the command that runs the program; the server's address is put after it.
@@ -42,6 +45,8 @@ class Language:
     source: str = "."
     options: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    example: Path | None = None
+    run_example: Command = ()
     worker_id: str = "workerId"
 
     def missing(self) -> list[str]:
@@ -69,8 +74,10 @@ LANGUAGES = (
         # Its own decoding of JSON refuses members that a later server adds.
         options=("packageName=tasques", "generateUnmarshalJSON=false", "enumClassPrefix=true"),
         models=tuple(f"{schema}={name}" for schema, name in GO_NAMES.items()),
-        build=(("go", "vet", "./..."), ("go", "build", "-o", "life", ".")),
-        run=("./life",),
+        build=(("go", "vet", "./..."), ("go", "build", "-o", "bin/", "./...")),
+        run=("bin/life",),
+        example=CIPHERS / "go",
+        run_example=("bin/ciphers",),
     ),
     Language(
         name="typescript",
