@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from secrets import token_hex
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from elasticsearch import AsyncElasticsearch
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from tasques.api.app import create_app
 from tasques.api.health import Probes
+from tasques.apm import start_apm, traced_app, traced_chores
 from tasques.background.service import BackgroundService
 from tasques.background_tasks import BackgroundTasks
 from tasques.chores import leaders_chores, leaders_scheduler
@@ -46,6 +48,9 @@ from tasques.services.slots import Presence, Slots
 from tasques.services.tasks import TaskService
 from tasques.settings import ServerSettings
 from tasques.unique import UniqueMarks
+
+if TYPE_CHECKING:
+    from tasques.observability.apm import Agent
 
 _MAX_REMEMBERED_TASKS: Final = 50_000
 _MAX_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
@@ -101,13 +106,18 @@ class Application:
 
 
 @asynccontextmanager
-async def application(settings: ServerSettings) -> AsyncIterator[Application]:
+async def application(
+    settings: ServerSettings, environ: Mapping[str, str] = os.environ
+) -> AsyncIterator[Application]:
     """Build everything, and close the connections in the end."""
     client = build_client(client_options(settings))
+    apm = start_apm(settings.apm, environ)
     try:
-        yield _build(settings, client)
+        yield _build(settings, client, apm)
     finally:
         await client.close()
+        if apm is not None:
+            await asyncio.to_thread(apm.close)
 
 
 async def run_setup(settings: ServerSettings) -> SetupReport:
@@ -156,7 +166,7 @@ def client_options(settings: ServerSettings) -> ClientOptions:
     )
 
 
-def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
+def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | None) -> Application:
     clock = SystemClock()
     random = Random()  # noqa: S311 - jitter, no secrets
     new_mark = UniqueMarks()
@@ -292,26 +302,29 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch) -> Application:
         return " ".join(problems) or None
 
     built = Application(
-        asgi=create_app(
-            tasks=service,
-            claims=broker,
-            recurring_tasks=recurring_tasks,
-            defaults=request_defaults(settings),
-            users=_users(settings),
-            probes=Probes(
-                readiness=readiness,
-                leadership=election.elector.leadership,
-                warnings=election.warnings,
+        asgi=traced_app(
+            create_app(
+                tasks=service,
+                claims=broker,
+                recurring_tasks=recurring_tasks,
+                defaults=request_defaults(settings),
+                users=_users(settings),
+                probes=Probes(
+                    readiness=readiness,
+                    leadership=election.elector.leadership,
+                    warnings=election.warnings,
+                ),
+                clock=clock,
+                access_log=settings.logging.access,
             ),
-            clock=clock,
-            access_log=settings.logging.access,
+            apm,
         ),
         broker=broker,
         presence=presence,
         background=BackgroundService(
             elector=election.elector,
             clock_check=election.clock_check,
-            chores=chores,
+            chores=traced_chores(chores, apm),
             loops=(scheduler,),
             clock=clock,
             random=random,

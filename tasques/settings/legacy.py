@@ -23,7 +23,6 @@ _NO_TRACKER: Final = "queues are not tracked: refreshes happen on demand"
 
 RETIRED: Final[Mapping[Path, str]] = {
     ("kibana",): _NOT_YET,
-    ("apm",): _NOT_YET,
     ("tasks", "queues"): _NO_TRACKER,
     ("tasks", "defaults", "block_for_retry_min_wait"): _NO_ROUNDS,
     ("tasks", "defaults", "block_for_retry_max_retries"): _NO_ROUNDS,

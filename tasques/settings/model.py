@@ -201,6 +201,13 @@ class LifecycleSettings(Section):
     archived_tasks: ArchivedTasksLifecycle = ArchivedTasksLifecycle()
 
 
+class ApmSettings(Section):
+    """Elastic APM; without an address nothing is sent. `ELASTIC_APM_*` variables win."""
+
+    address: Annotated[Address | None, BLANK_IS_UNSET] = None
+    secret_token: Annotated[HeaderSecret | None, BLANK_IS_UNSET] = None
+
+
 class ServerSettings(Section):
     """All settings of a server."""
 
@@ -209,6 +216,7 @@ class ServerSettings(Section):
     max_body_size: Annotated[Size, sized("1KiB", "90MiB")] = 5 * MIB
     workers: Annotated[Integer, between(1, 256)] = 1
     logging: LoggingSettings = LoggingSettings()
+    apm: ApmSettings = ApmSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     auth: AuthSettings | None = None
     tasks: TaskSettings = TaskSettings()

@@ -68,4 +68,4 @@ def test_what_is_shown_can_be_loaded_again(uncommented, tmp_path):
     again.write_text(yaml.safe_dump(shown))
 
     assert masked(load(again, {}).settings) == shown
-    assert "secret" not in str(shown)
+    assert "'secret'" not in str(shown)

@@ -203,15 +203,15 @@ tasques:
         {sync_run_interval: 5s, enforce_sync_run_interval: 1m, scroll_size: 500, scroll_ttl: 1m}
 """)
 
-    loaded = load(path, {"TASQUES_SERVER_KIBANA_USER_NAME": "x", "TASQUES_SERVER_APM": ""})
+    loaded = load(path, {"TASQUES_SERVER_KIBANA_USER_NAME": "x"})
 
     assert loaded.settings.logging.format == "json"
     assert loaded.settings.logging.level == "fatal"
+    assert loaded.settings.apm.address == "http://localhost:8200"
     assert loaded.settings.recurring.recurring_tasks.sync_run_interval == timedelta(seconds=5)
     named = [warning.split()[0].removeprefix("tasques.server.") for warning in loaded.warnings]
     assert named == [
         "kibana",
-        "apm",
         "tasks.queues",
         "tasks.defaults.block_for_retry_min_wait",
         "tasks.defaults.block_for_retry_max_retries",
@@ -220,7 +220,6 @@ tasques:
         "recurring.recurring_tasks.enforce_sync_run_interval",
         "recurring.recurring_tasks.scroll_size",
         "recurring.recurring_tasks.scroll_ttl",
-        "TASQUES_SERVER_APM",
         "TASQUES_SERVER_KIBANA_USER_NAME",
     ]
 
