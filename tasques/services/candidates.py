@@ -16,6 +16,7 @@ from typing import Final
 from tasques.domain.claim_rank import claim_rank, priority_class
 from tasques.domain.ports import Candidate
 from tasques.domain.task import Task, Version
+from tasques.services.sightings import Sightings
 from tasques.services.slots import Slots
 
 TaskKey = tuple[str, str]
@@ -25,7 +26,6 @@ _NEVER: Final = float("-inf")
 _FRESH_SECONDS: Final = 1.0  # Elasticsearch's own delay: no search is older than that either
 _LEAST_FRESH_SECONDS: Final = 0.25
 _AGEING_SECONDS: Final = 0.3  # enough for a refresh and a search
-_LEFT_LYING_SECONDS: Final = 0.6  # then a task of another process's slot is anybody's
 _FOREIGN_READY_SECONDS: Final = 0.05  # then others may have seen it
 
 _SPARE: Final = 64
@@ -186,8 +186,8 @@ class _ReadyQueue:
 class CandidateBuffer:
     """What the latest searches for one set of queues found, in claim order.
 
-    Tasks of other processes' slots are held back: behind the own ones of their priority, and for
-    a while altogether where nothing of a lower priority follows.
+    Tasks of other processes' slots are held back, unless those will not come to them soon: behind
+    the own ones of their priority, and altogether where nothing of a lower priority follows.
 
     Attributes:
         searched_at: when the latest search from the top began, on the monotonic clock.
@@ -198,16 +198,20 @@ class CandidateBuffer:
     """
 
     slots: Slots
+    gone: GoneVersions
     searched_at: float = _NEVER
     is_exhausted: bool = True
     next_rank: int | None = None
     mean_size: float = 0.0
     _found: deque[Candidate] = field(default_factory=deque)
     _held_back: list[Candidate] = field(default_factory=list)
-    _first_seen: dict[TaskKey, tuple[Version, float]] = field(default_factory=dict)
     _size_when_full: int = 0
     _last_rank: int | None = None
     _fresh_until: float = _NEVER
+    _sightings: Sightings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sightings = Sightings(self.slots, self.gone.holds)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -248,18 +252,18 @@ class CandidateBuffer:
         # A search that took long must still be good for something.
         self._fresh_until = max(searched_at + _FRESH_SECONDS, answered_at + _LEAST_FRESH_SECONDS)
         self.next_rank = None
-        seen_before, self._first_seen = self._first_seen, {}
-        self._take(found, size, seen_before)
+        self._sightings.begin(found, is_all=len(found) < size, at=searched_at)
+        self._take(found, size)
 
     def extend(self, found: Sequence[Candidate], *, size: int) -> None:
         """Take the page that begins at `next_rank`; it may show candidates again."""
-        self._take(found, size, self._first_seen)
+        self._take(found, size)
 
-    def first(self, gone: GoneVersions) -> Candidate | None:
+    def first(self) -> Candidate | None:
         """The first candidate that is not known to be gone; it stays."""
         while self._found:
             candidate = self._found[0]
-            if not gone.holds((candidate.queue, candidate.task_id), candidate.version):
+            if not self.gone.holds((candidate.queue, candidate.task_id), candidate.version):
                 return candidate
             self._found.popleft()
         return None
@@ -276,16 +280,11 @@ class CandidateBuffer:
         self._held_back.clear()
         return True
 
-    def _take(
-        self,
-        found: Sequence[Candidate],
-        size: int,
-        seen_before: dict[TaskKey, tuple[Version, float]],
-    ) -> None:
+    def _take(self, found: Sequence[Candidate], size: int) -> None:
         known = {(each.queue, each.task_id) for each in (*self._found, *self._held_back)}
         for candidate in found:
             if (candidate.queue, candidate.task_id) not in known:
-                self._sort_in(candidate, seen_before)
+                self._sort_in(candidate)
         self.is_exhausted = len(found) < size
         self._size_when_full = len(self._found)
         self._last_rank = found[-1].rank if found else None
@@ -295,25 +294,12 @@ class CandidateBuffer:
         if found:
             self.mean_size = sum(candidate.size for candidate in found) / len(found)
 
-    def _sort_in(
-        self, candidate: Candidate, seen_before: dict[TaskKey, tuple[Version, float]]
-    ) -> None:
+    def _sort_in(self, candidate: Candidate) -> None:
         held = self._held_back
         if held and priority_class(held[0].rank) < priority_class(candidate.rank):
             self._found.extend(held)
             held.clear()
-        if self.slots.is_own(candidate.task_id) or self._has_lain(candidate, seen_before):
+        if self.slots.is_own(candidate.task_id) or self._sightings.see(candidate):
             self._found.append(candidate)
         else:
             held.append(candidate)
-
-    def _has_lain(
-        self, candidate: Candidate, seen_before: dict[TaskKey, tuple[Version, float]]
-    ) -> bool:
-        """Whether a task of another slot was seen unclaimed long enough ago."""
-        key = (candidate.queue, candidate.task_id)
-        seen = seen_before.get(key)
-        if seen is None or seen[0] != candidate.version:
-            seen = (candidate.version, self.searched_at)
-        self._first_seen[key] = seen
-        return self.searched_at - seen[1] >= _LEFT_LYING_SECONDS

@@ -194,7 +194,7 @@ class ClaimBroker:
         queue_set = self._sets.get(queues)
         if queue_set is None:
             self._make_room()
-            queue_set = QueueSet(queues, CandidateBuffer(self._slots))
+            queue_set = QueueSet(queues, CandidateBuffer(self._slots, self._gone))
             self._sets[queues] = queue_set
         if not queue_set.waiters:
             for queue in queues:
@@ -310,12 +310,12 @@ class ClaimBroker:
         if not queue_set.buffer.is_fresh(now):
             return None
         buffer = queue_set.buffer
-        found = buffer.first(self._gone)
+        found = buffer.first()
         ready = self._ready.first(queue_set.queues, now)
         if ready is not None and not buffer.reaches(ready.rank):
             ready = None  # it would overtake what is on the next page
         if ready is not None and buffer.release_before(ready.rank):
-            found = buffer.first(self._gone)
+            found = buffer.first()
         candidate: Candidate | None
         if ready is not None and (found is None or ready.rank < found.rank):
             candidate = ready

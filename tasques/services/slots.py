@@ -2,8 +2,9 @@
 
 Processes that read the same candidates in the same order would conflict at nearly every claim. So
 tasks fall into as many slots as there are processes, by their ids, and each process takes those of
-its own slot first. A task of another's slot is taken only when it has been seen lying there for a
-while: its owner is gone, or busy.
+its own slot first. A task of another's slot is taken when it was seen lying there for a while, and
+its owner will not come to it soon: it is gone, or slow. The others have an order among themselves
+for each task, so that they do not get into each other's way either.
 """
 
 from __future__ import annotations
@@ -35,6 +36,18 @@ class Slots:
     def is_own(self, task_id: str) -> bool:
         """Whether this process goes first for the task."""
         return self.count == 1 or crc32(task_id.encode()) % self.count == self.own
+
+    def line(self, task_id: str) -> int:
+        """A number that tells who goes first for the task, and in which order the others follow."""
+        return crc32(task_id.encode()) % (self.count * max(1, self.count - 1))
+
+    def turn(self, task_id: str) -> int:
+        """How many processes go before this one for the task."""
+        second, owner = divmod(self.line(task_id), self.count)
+        if owner == self.own:
+            return 0
+        among_others = (self.own - owner - 1) % self.count
+        return 1 + (among_others - second) % (self.count - 1)
 
 
 class Presence:

@@ -164,21 +164,20 @@ def test_a_ready_task_is_the_task_as_it_was_written():
 # ---------------------------------------------------------------- what searches found
 
 
-def buffer_of(*candidates, size=10, searched_at=NOW, answered_at=NOW):
-    buffer = CandidateBuffer(Slots())
+def buffer_of(*candidates, size=10, searched_at=NOW, answered_at=NOW, gone=None):
+    buffer = CandidateBuffer(Slots(), gone or GoneVersions(1))
     buffer.replace(candidates, size=size, searched_at=searched_at, answered_at=answered_at)
     return buffer
 
 
-def take_all(buffer, gone=None):
-    gone = gone or GoneVersions(1)
-    while (first := buffer.first(gone)) is not None:
+def take_all(buffer):
+    while (first := buffer.first()) is not None:
         buffer.drop_first()
         yield first.rank
 
 
 def test_a_buffer_that_was_never_filled_can_not_be_relied_upon():
-    buffer = CandidateBuffer(Slots())
+    buffer = CandidateBuffer(Slots(), GoneVersions(1))
 
     assert not buffer.is_fresh(0.0)
     assert buffer.is_exhausted
@@ -225,7 +224,7 @@ def test_what_is_gone_is_skipped():
     gone.add(("mail", "1"), Version(0, 1))
     gone.add(("mail", "3"), Version(0, 1))
 
-    assert list(take_all(buffer_of(found(1), found(2), found(3), found(4)), gone)) == [2, 4]
+    assert list(take_all(buffer_of(found(1), found(2), found(3), found(4), gone=gone))) == [2, 4]
 
 
 def test_a_new_search_replaces_what_an_old_one_found():

@@ -16,6 +16,7 @@ from tasques.services.slots import Slots
 
 NOW = 0.0
 LEFT_LYING = 0.6
+REACH = 2.0
 SLOTS = Slots(0, 2)
 
 
@@ -30,8 +31,12 @@ OWN, FOREIGN = _names(is_own=True), _names(is_own=False)
 class Shelf:
     """A buffer that is searched for again and again; ranks are by order and priority."""
 
-    buffer: CandidateBuffer = field(default_factory=lambda: CandidateBuffer(SLOTS))
+    slots: Slots = field(default_factory=lambda: SLOTS)
     gone: GoneVersions = field(default_factory=lambda: GoneVersions(1000))
+    buffer: CandidateBuffer = field(init=False)
+
+    def __post_init__(self):
+        self.buffer = CandidateBuffer(self.slots, self.gone)
 
     def search(self, *names, at=NOW, priorities=None, seq_no=0, size=100):
         self.buffer.replace(
@@ -51,7 +56,8 @@ class Shelf:
         ]
 
     def take_all(self):
-        while (first := self.buffer.first(self.gone)) is not None:
+        while (first := self.buffer.first()) is not None:
+            self.gone.add((first.queue, first.task_id), first.version)
             self.buffer.drop_first()
             yield first.task_id
 
@@ -81,7 +87,7 @@ def test_a_task_of_another_slot_is_anybodys_once_it_was_left_lying(shelf, after,
 
 
 def test_what_was_left_lying_keeps_its_place_among_the_own_ones(shelf):
-    shelf.search(FOREIGN[0], FOREIGN[1])
+    shelf.search(FOREIGN[0])
     shelf.search(OWN[0], FOREIGN[0], OWN[1], FOREIGN[2], at=NOW + LEFT_LYING)
 
     assert shelf.taken == [OWN[0], FOREIGN[0], OWN[1]]
@@ -92,7 +98,7 @@ def test_a_task_that_was_claimed_and_came_back_was_not_left_lying(shelf):
     shelf.search(FOREIGN[0], seq_no=3, at=NOW + LEFT_LYING)
     assert shelf.taken == []
 
-    shelf.search(FOREIGN[0], seq_no=3, at=NOW + 2 * LEFT_LYING)
+    shelf.search(FOREIGN[0], seq_no=3, at=NOW + LEFT_LYING + REACH + 0.1)
     assert shelf.taken == [FOREIGN[0]]
 
 
@@ -129,7 +135,7 @@ def test_a_page_that_shows_held_back_tasks_again_does_not_double_them(shelf):
 
 def test_what_is_held_back_is_released_before_a_new_task_of_a_lower_priority(shelf):
     shelf.search(FOREIGN[0], FOREIGN[1], priorities=[1, 1])
-    assert shelf.buffer.first(shelf.gone) is None
+    assert shelf.buffer.first() is None
 
     assert shelf.buffer.release_before(claim_rank(0, START))
     assert shelf.taken == [FOREIGN[0], FOREIGN[1]]
@@ -152,7 +158,7 @@ def test_nothing_is_released_before_a_new_task_of_the_same_or_a_higher_priority(
 
 
 def test_where_a_process_is_alone_it_holds_nothing_back():
-    shelf = Shelf(CandidateBuffer(Slots()))
+    shelf = Shelf(Slots())
     shelf.search(FOREIGN[0], OWN[0])
 
     assert shelf.taken == [FOREIGN[0], OWN[0]]
@@ -164,6 +170,65 @@ def test_what_is_too_old_is_not_held_back_either(shelf):
     assert not shelf.buffer.expire(NOW + 1.1)
 
     assert not shelf.buffer.release_before(claim_rank(0, START))
+
+
+# ---------------------------------------------------------------- what others come to
+
+
+def test_what_the_owner_comes_to_within_two_seconds_is_left_to_it(shelf):
+    """It takes one in 0.6 s, so about three in two seconds."""
+    shelf.search(*FOREIGN[:6])
+    shelf.search(*FOREIGN[1:6], OWN[0], at=NOW + LEFT_LYING)
+
+    assert shelf.taken == [FOREIGN[5], OWN[0]]
+
+
+def test_an_owner_that_takes_nothing_any_more_is_soon_forgotten(shelf):
+    shelf.search(*FOREIGN[:3])
+    shelf.search(*FOREIGN[1:3], at=NOW + LEFT_LYING)
+    assert shelf.taken == []
+
+    shelf.search(*FOREIGN[1:3], OWN[0], at=NOW + LEFT_LYING + REACH + 0.1)
+
+    assert shelf.taken == [*FOREIGN[1:3], OWN[0]]
+
+
+def test_what_is_dealt_here_is_no_sign_of_the_owner(shelf):
+    shelf.search(*FOREIGN[:3])
+    shelf.search(*FOREIGN[:3], at=NOW + LEFT_LYING)
+    assert next(shelf.take_all()) == FOREIGN[0]
+
+    shelf.search(*FOREIGN[1:3], at=NOW + LEFT_LYING + 0.1)
+
+    assert shelf.taken == FOREIGN[1:3]
+
+
+def test_what_is_beyond_a_smaller_search_is_no_sign_of_the_owner(shelf):
+    shelf.search(*FOREIGN[:3])
+    shelf.search(*FOREIGN[:2], at=NOW + LEFT_LYING, size=2)
+
+    assert shelf.taken == FOREIGN[:2]
+
+
+def test_of_several_others_one_after_the_other_takes_what_is_left_lying():
+    all_of_them = [Slots(number, 4) for number in range(4)]
+    for name in OWN + FOREIGN:
+        assert sorted(each.turn(name) for each in all_of_them) == [0, 1, 2, 3]
+        (owner,) = [each for each in all_of_them if each.turn(name) == 0]
+        assert owner.is_own(name)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_who_is_later_in_the_order_waits_longer(turn):
+    shelf = Shelf(Slots(0, 3))
+    name = next(each for each in OWN + FOREIGN if shelf.slots.turn(each) == turn)
+    shelf.search(name)
+    shelf.search(name, at=NOW + turn * LEFT_LYING - 0.01)
+    assert shelf.taken == []
+
+    shelf.search(name, at=NOW + turn * LEFT_LYING)
+
+    assert shelf.taken == [name]
 
 
 # ---------------------------------------------------------------- new tasks

@@ -5,7 +5,7 @@ import asyncio
 from shop import Shop, ids, running, some_tasks
 
 from tasques.services.broker_limits import BrokerLimits
-from tasques.services.candidates import CandidateBuffer
+from tasques.services.candidates import CandidateBuffer, GoneVersions
 from tasques.services.slots import Slots
 from tasques.services.waiting import QueueSet, Waiter
 
@@ -22,7 +22,7 @@ def waiter(number, *, amount=1):
 
 
 def queue_set():
-    return QueueSet(queues=("mail",), buffer=CandidateBuffer(Slots()))
+    return QueueSet(queues=("mail",), buffer=CandidateBuffer(Slots(), GoneVersions(1)))
 
 
 async def test_who_wants_something_again_keeps_the_place_of_the_arrival():
