@@ -252,7 +252,6 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
         settings,
         tasks=tasks,
         archive=archive,
-        offer=broker.offer,
         is_leader=election.elector.is_leader,
         clock=clock,
         random=random,

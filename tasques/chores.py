@@ -29,17 +29,15 @@ def leaders_chores(
     *,
     tasks: TaskRepository,
     archive: TaskArchive,
-    offer: Callable[[Task], None],
     is_leader: Callable[[], bool],
     clock: Clock,
     random: Random,
 ) -> tuple[Chore, ...]:
-    """Make all chores; `offer` is told of tasks that run again after a time-out."""
+    """Make all chores but the scheduler."""
     recurring = settings.recurring
     return (
         Reaper(
             tasks=tasks,
-            offer=offer,
             clock=clock,
             random=random,
             is_leader=is_leader,

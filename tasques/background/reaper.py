@@ -28,14 +28,14 @@ class Reaper:
     """Fails claimed tasks whose processing time is over. Implements `Chore`.
 
     Each write is conditional on what was found, so a report, or anything else that a worker sent
-    and that arrives first, wins.
+    and that arrives first, wins. A task that will run again is found by a search when its pause is
+    over: it is too long for the task to be offered to those who wait here now.
     """
 
     def __init__(
         self,
         *,
         tasks: TaskRepository,
-        offer: Callable[[Task], None],
         clock: Clock,
         random: Random,
         is_leader: Callable[[], bool],
@@ -45,7 +45,6 @@ class Reaper:
 
         Args:
             tasks: where they are.
-            offer: told of each task that will run again, at its `run_at`.
             clock: for the instant at which a claim ends.
             random: for the jitter of the next attempt.
             is_leader: whether this server leads.
@@ -54,7 +53,6 @@ class Reaper:
         self.name = _NAME
         self.interval = interval
         self._tasks = tasks
-        self._offer = offer
         self._clock = clock
         self._random = random
         self._is_leader = is_leader
@@ -80,9 +78,6 @@ class Reaper:
             for task in page
         ]
         outcomes = await self._tasks.update_all(failed, Lane.CLAIM, may_write=self._is_leader)
-        for outcome in outcomes:
-            if isinstance(outcome, Task) and outcome.is_claimable:
-                self._offer(outcome)
         self._log_what_is_left(outcomes)
         return outcomes
 

@@ -22,11 +22,9 @@ class Bench:
     def __init__(self):
         self.tasks = InMemoryTaskRepository()
         self.clock = FakeClock(OVER)
-        self.offered = []
         self.is_leader = True
         self.reaper = Reaper(
             tasks=self.tasks,
-            offer=self.offered.append,
             clock=self.clock,
             random=Random(1),
             is_leader=lambda: self.is_leader,
@@ -69,21 +67,12 @@ async def test_a_claim_that_still_has_time_is_left_alone(bench):
     assert await bench.reaper.run_once() == 0
 
 
-async def test_a_task_without_attempts_is_dead_and_not_offered(bench):
+async def test_a_task_without_attempts_is_dead(bench):
     await bench.lay(a_claimed_task(retry_times=0))
 
     assert await bench.reaper.run_once() == 1
 
     assert bench.tasks.stored[0].state is TaskState.DEAD
-    assert bench.offered == []
-
-
-async def test_a_task_that_will_run_again_is_offered_as_it_was_stored(bench):
-    await bench.lay(a_claimed_task())
-
-    await bench.reaper.run_once()
-
-    assert bench.offered == bench.tasks.stored
 
 
 async def test_what_a_worker_sent_meanwhile_wins(bench):
