@@ -22,7 +22,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from tasques.embedded import Cluster
 
@@ -44,6 +46,7 @@ class Scenario:
     arguments: str
     show: tuple[str, ...] = ("throughput_per_s",)
     servers: int = 1
+    apm: bool = False
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,6 +68,7 @@ SCENARIOS = (
     Scenario("enqueue C=1", "enqueue -n 5000 -c 1", latency("create", "p50", "p99")),
     Scenario("enqueue C=8", "enqueue -n 20000 -c 8"),
     Scenario("enqueue C=32", "enqueue -n 40000 -c 32"),
+    Scenario("enqueue C=32 with Elastic APM", "enqueue -n 40000 -c 32", apm=True),
     Scenario("batch enqueue 100", "enqueue -n 200000 -c 4 -batch 100"),
     Scenario("get C=8", "get -n 20000 -c 8"),
     Scenario("report-in W=8", "report-in -w 8 -duration 6s"),
@@ -205,9 +209,12 @@ def run(scenario: Scenario, es: str, es_pid: int, number: int) -> dict:
     prefix = f"bench{number}"
     with ExitStack() as stack:
         pids, urls = [], []
+        settings = scenario.settings
+        if scenario.apm:
+            settings = settings | {"APM_ADDRESS": stack.enter_context(apm_server())}
         for offset in range(scenario.servers):
             port = FIRST_PORT + offset
-            pids.append(stack.enter_context(server(es, prefix, port, scenario.settings)))
+            pids.append(stack.enter_context(server(es, prefix, port, settings)))
             urls.append(f"http://127.0.0.1:{port}")
         targets = ["-url", urls[0]] if urls else ["-es", es]
         arguments = [*scenario.arguments.format(url2="".join(urls[-1:])).split(), *targets]
@@ -224,6 +231,37 @@ def run(scenario: Scenario, es: str, es_pid: int, number: int) -> dict:
     delete(es, prefix)
     delete(es, RAW_INDICES)
     return {"name": scenario.name, **answer}
+
+
+class TakesAll(BaseHTTPRequestHandler):
+    """Answers as an APM server does, and looks at nothing."""
+
+    def do_POST(self) -> None:
+        left = int(self.headers.get("Content-Length", 0))
+        while left > 0 and (part := self.rfile.read(min(left, 65536))):
+            left -= len(part)
+        self._answer(202, b"")
+
+    def do_GET(self) -> None:
+        self._answer(200, b'{"version": "8.19.0"}' if self.path == "/" else b"{}")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def apm_server() -> Iterator[str]:
+    """Something to send events of Elastic APM to; yields its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), TakesAll) as it:
+        Thread(target=it.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{it.server_port}"
+        it.shutdown()
 
 
 def generate(arguments: list[str]) -> dict:
