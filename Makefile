@@ -1,6 +1,6 @@
 # Everything here works on a fresh clone: each target makes or updates .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup run example test test-unit cover check clients-check bench format lock clean
+.PHONY: help setup run example test test-unit cover check clients-check check-deploy image bench format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,6 +8,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATOR := build/clients/.venv
 ARGS ?=
+IMAGE ?= tasques
+# Its tools have an environment of their own, because they need nothing of ours.
+DEPLOY := .venv-deploy
+# The command that the package installs hides the exit code of the program in it.
+COMPOSE = "$$(../$(DEPLOY)/bin/python -c 'import compose, pathlib; print(pathlib.Path(compose.__file__).with_name("docker-compose"))')"
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -51,6 +56,20 @@ $(GENERATOR)/.ready: clients/requirements.lock
 	$(GENERATOR)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+check-deploy: $(DEPLOY)/.ready ## Check what docker/ holds
+	$(DEPLOY)/bin/hadolint docker/Dockerfile
+	$(DEPLOY)/bin/yamllint --strict -c docker/.yamllint.yaml docker
+	cd docker && $(COMPOSE) --env-file .env.example config --quiet
+
+$(DEPLOY)/.ready: docker/check.lock
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docker/check.lock
+	touch $@
+
+image: ## Build the image (IMAGE=name:tag)
+	docker build -f docker/Dockerfile -t $(IMAGE) --build-arg REVISION="$$(git rev-parse HEAD)" \
+	  --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
+
 bench: $(READY) ## Measure with the load generator (ARGS="--only drain --repeat 1"); needs Go
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -58,10 +77,15 @@ format: $(READY) ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(READY) ## Write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --extra client --extra embedded --group dev pyproject.toml -o requirements.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header
+
+lock: $(READY) ## Write all files of pinned versions anew from pyproject.toml
+	$(LOCK) --extra client --extra embedded --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --constraint requirements.lock pyproject.toml -o docker/requirements.lock
+	$(LOCK) --constraint requirements.lock --group build -o docker/build.lock
+	$(LOCK) --group deploy -o docker/check.lock
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build htmlcov .coverage*
+	rm -rf $(VENV) $(DEPLOY) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build htmlcov .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

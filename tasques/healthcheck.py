@@ -18,7 +18,7 @@ from tasques.command_options import ConfigFile
 from tasques.settings import BindAddress, SettingsError, load
 
 _READY_PATH: Final = "/health/ready"
-_TIMEOUT: Final = 2.5  # seconds; the image gives the command three
+_TIMEOUT: Final = 2.0  # seconds; with what Python takes to start, less than three
 _MAX_ANSWER: Final = 64 * 1024
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 
