@@ -69,6 +69,7 @@ class Application:
         background: the election and the chores of the leader; its `run` has to be running.
         client: the Elasticsearch client.
         names: what is called what in Elasticsearch.
+        is_stopping: whether it says that it is not ready, although it serves requests.
     """
 
     asgi: ASGIApp
@@ -77,6 +78,7 @@ class Application:
     background: BackgroundService
     client: AsyncElasticsearch
     names: IndexNames
+    is_stopping: bool = False
     _writer: BulkWriter
     _reader: DocumentReader
     _background: BackgroundTasks
@@ -294,6 +296,8 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
     )
 
     async def readiness() -> str | None:
+        if built.is_stopping:
+            return "The server is about to stop."
         try:
             problems = await built.setup_problems()
         except (SetupError, StoreUnavailableError) as error:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -21,6 +19,7 @@ from tasques.domain.errors import StoreUnavailableError
 from tasques.http_protocol import OnePacketProtocol
 from tasques.repository.setup_errors import SetupError
 from tasques.settings import BindAddress, ServerSettings
+from tasques.stopping import Stop, ignore_signals
 from tasques.supervisor import START_FAILED, Supervisor
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ _LONGEST_WAIT: Final = 5.0
 _PATIENCE: Final = 60.0  # seconds for an Elasticsearch that is still starting
 _PATIENCE_IF_REFUSED: Final = 5.0  # ... which knows its users a little later than it answers
 _PART_FOR_REQUESTS: Final = 0.6  # of the time for stopping; the rest is for what is to be written
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StartError(Exception):
@@ -118,7 +116,7 @@ def serve(
             return START_FAILED
         return 0
 
-    grace = settings.shutdown_timeout.total_seconds()
+    grace = (settings.drain_delay + settings.shutdown_timeout).total_seconds()
     code = Supervisor(count=settings.workers, work=work, grace=grace, on_started=on_started).run()
     listener.close()
     if code:
@@ -141,8 +139,7 @@ def _serve_here(
             log.critical("the server ends because a part of it failed", exc_info=error)
         raise SystemExit(1) from None
     finally:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
 
 
 def _errors_in(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -161,30 +158,13 @@ async def _until_signalled(
     *,
     set_up: bool,
 ) -> None:
-    stop = asyncio.Event()
-    _set_on_signals(stop)
+    stop = Stop()
     try:
         async with application(settings) as built:
-            if await _is_set_up(built, stop, set_up=set_up):
+            if await _is_set_up(built, stop.told, set_up=set_up):
                 await _serve(settings, built, listener, on_started, stop)
     finally:
         listener.close()
-
-
-def _set_on_signals(stop: asyncio.Event) -> None:
-    """Have signals set `stop`.
-
-    Not by the loop's own handlers: they are gone before it has ended, and so would be the process
-    at the second of two signals.
-    """
-    loop = asyncio.get_running_loop()
-
-    def told(_: int, __: FrameType | None) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
-
-    for number in _SIGNALS:
-        signal.signal(number, told)
 
 
 async def _is_set_up(built: Application, stop: asyncio.Event, *, set_up: bool) -> bool:
@@ -234,7 +214,7 @@ async def _serve(
     built: Application,
     listener: socket.socket,
     on_started: Callable[[], None],
-    stop: asyncio.Event,
+    stop: Stop,
 ) -> None:
     seconds = settings.shutdown_timeout.total_seconds()
     config = uvicorn.Config(
@@ -265,7 +245,7 @@ async def _serve(
             group.create_task(built.broker.run(), name="claim broker"),
             group.create_task(built.presence.run(lambda: built.broker.is_active), name="presence"),
             group.create_task(
-                _stop_when_told(stop, server, built, background, seconds), name="stop"
+                _stop_when_told(settings, stop, server, built, background), name="stop"
             ),
         ]
         await server.serve(sockets=[listener])
@@ -283,17 +263,21 @@ def _spare_the_garbage_collector() -> None:
 
 
 async def _stop_when_told(
-    stop: asyncio.Event,
+    settings: ServerSettings,
+    stop: Stop,
     server: uvicorn.Server,
     built: Application,
     background: asyncio.Task[None],
-    seconds: float,
 ) -> None:
-    await stop.wait()
+    await stop.told.wait()
     log.info("stopping")
-    server.should_exit = True
+    built.is_stopping = True
     # The next leader need not wait for the last request.
     background.cancel()
+    # Whoever distributes requests has to see that none should come here any more.
+    await stop.wait_unless_hurried(settings.drain_delay.total_seconds())
+    server.should_exit = True
+    seconds = settings.shutdown_timeout.total_seconds()
     # Claims that wait would use up the time that there is for stopping.
     built.broker.close()
     # So would requests for which Elasticsearch has no answer: they get one from us in the end.

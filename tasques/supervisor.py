@@ -68,6 +68,7 @@ class Supervisor:
     _places: list[_Place] = field(default_factory=list)
     _serving: int = 0
     _pipe: tuple[int, int] = (-1, -1)
+    _told: int = signal.SIGTERM
 
     def run(self) -> int:
         """Supervise; return the exit code: 0 if it was told to stop, else 1."""
@@ -89,6 +90,7 @@ class Supervisor:
                     self._start(place)
             told = signal.sigtimedwait(_SIGNALS, _TURN)
             if told is not None and told.si_signo != signal.SIGCHLD:
+                self._told = told.si_signo
                 log.info("stopping")
                 return 0
             self._count_serving()
@@ -151,21 +153,24 @@ class Supervisor:
         return True
 
     def _end_all(self) -> None:
-        for place in self._places:
-            _kill(place, signal.SIGTERM)
+        self._pass_on(self._told)
         until = self.clock.monotonic() + self.grace + _EXTRA_GRACE
         while any(place.pid is not None for place in self._places):
             for place in self._places:
+                if place.pid is None:
+                    continue
                 if _exit_code(place) is not None:
                     place.pid = None
                 elif self.clock.monotonic() > until:
-                    _kill(place, signal.SIGKILL)
-            signal.sigtimedwait(_SIGNALS, _TURN)
+                    os.kill(place.pid, signal.SIGKILL)
+            told = signal.sigtimedwait(_SIGNALS, _TURN)
+            if told is not None and told.si_signo != signal.SIGCHLD:
+                self._pass_on(told.si_signo)
 
-
-def _kill(place: _Place, number: signal.Signals) -> None:
-    if place.pid is not None:
-        os.kill(place.pid, number)
+    def _pass_on(self, number: int) -> None:
+        for place in self._places:
+            if place.pid is not None:
+                os.kill(place.pid, number)
 
 
 def _exit_code(place: _Place) -> int | None:

@@ -212,6 +212,7 @@ class ServerSettings(Section):
     """All settings of a server."""
 
     bind_address: Listen = BindAddress("localhost", 8080)
+    drain_delay: Annotated[Duration, lasting("0s", "1h")] = timedelta(0)
     shutdown_timeout: Annotated[Duration, lasting("0s", "1h")] = timedelta(seconds=5)
     max_body_size: Annotated[Size, sized("1KiB", "90MiB")] = 5 * MIB
     workers: Annotated[Integer, between(1, 256)] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from http_calls import Caller
-from processes import run, running, wait_until
+from processes import PATIENCE, run, running, status_of, wait_until
 
 pytestmark = pytest.mark.elasticsearch
 
@@ -73,3 +74,66 @@ def test_nobody_is_let_in_any_more_at_the_end(tmp_path, settings):
             server.process.terminate()
             wait_until(lambda: refuses(address), "new connections are refused")
         server.stop()
+
+
+FOR_LONG = {"drain_delay": "10m"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_says_that_it_is_not_ready_before_it_lets_nobody_in(tmp_path, settings, workers):
+    """Whoever distributes requests sends none any more; those that come are served."""
+    settings = settings | {"drain_delay": "2s", "workers": workers}
+    with running("server", folder=tmp_path, settings=settings) as server:
+        address = server.wait_until_ready()
+        caller = Caller(address)
+        server.process.terminate()
+        wait_until(lambda: status_of(f"{address}/health/ready") == 503, "it is not ready")
+
+        status, said = caller.call("GET", "/health/ready")
+        assert (status, said["code"]) == (503, "not_ready")
+        assert status_of(f"{address}/health/live") == 200
+        task = caller.create(queue="q")
+        assert [each["id"] for each in caller.claim("q")] == [task["id"]]
+
+        wait_until(lambda: refuses(address), "new connections are refused")
+        assert server.process.wait(PATIENCE) == 0
+    server.assert_calm()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_another_signal_ends_the_time_for_leaving(tmp_path, settings, workers):
+    settings = settings | FOR_LONG | {"workers": workers}
+    with running("server", folder=tmp_path, settings=settings) as server:
+        address = server.wait_until_ready()
+        server.process.terminate()
+        wait_until(lambda: status_of(f"{address}/health/ready") == 503, "it is not ready")
+
+        def ends():
+            server.process.terminate()
+            return server.process.poll() is not None
+
+        wait_until(ends, "it ends")
+        assert server.process.returncode == 0
+    server.assert_calm()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_no_time(tmp_path, settings, workers):
+    settings = settings | FOR_LONG | {"workers": workers}
+    with running("server", folder=tmp_path, settings=settings) as server:
+        server.wait_until_ready()
+        server.stop(signal.SIGINT)
+    server.assert_calm()
+
+
+def test_a_signal_that_comes_twice_at_a_time_is_one(tmp_path, settings):
+    """As when a service manager tells all processes, and the parent tells its children too."""
+    settings = settings | FOR_LONG | {"workers": 2}
+    with running("server", folder=tmp_path, settings=settings) as server:
+        address = server.wait_until_ready()
+        server.wait_for(lambda: server.output.count('"listening"') == 2, "both listen")
+        os.killpg(server.process.pid, signal.SIGTERM)
+        server.wait_for(lambda: server.output.count('"stopping"') == 3, "all were told")
+        assert status_of(f"{address}/health/ready") == 503
+        server.stop(signal.SIGINT)
+    server.assert_calm()
