@@ -1,14 +1,10 @@
-"""Recurring tasks in Elasticsearch. Implements `tasques.domain.ports.RecurringTaskRepository`.
-
-As with tasks, a conflict is believed only when a read shows that it is not the echo of our own
-write: `write_id` and `incarnation` tell.
-"""
+"""Recurring tasks in Elasticsearch. Implements `tasques.domain.ports.RecurringTaskRepository`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -21,7 +17,6 @@ from tasques.domain.errors import (
     RecurringTaskNotFoundError,
     StoreUnavailableError,
     TasquesError,
-    UnavailableError,
     UnresolvedRecurringWriteError,
     VersionConflictError,
 )
@@ -33,12 +28,10 @@ from tasques.repository.asking import ask
 from tasques.repository.bulk import BulkWriter, OutcomeUnknownError, WriteConflictError
 from tasques.repository.connection import Connection
 from tasques.repository.pages import Hit, pages
-from tasques.repository.reads import DocumentReader, Found
+from tasques.repository.reads import DocumentReader
 from tasques.repository.recurring_documents import from_document, to_document
+from tasques.repository.resolving import Resolver, settle_all
 
-_STALE_READ_PAUSE: Final = 0.05
-_STALE_READS: Final = 20
-_CREATE_TRIES: Final = 5
 _AT_A_TIME: Final = 2000
 _MAX_FOUND: Final = 10_000
 
@@ -74,17 +67,21 @@ class ElasticsearchRecurringTaskRepository:
         self._connection = connection
         self._writer = writer
         self._reader = reader
-        self._clock = clock
+        self._resolver = Resolver(
+            alias=alias, reader=reader, clock=clock, unresolved=UnresolvedRecurringWriteError
+        )
         self._new_write_id = new_write_id
         self._request_timeout = request_timeout
 
     async def create(self, task: RecurringTask) -> RecurringTask:
         """Store a recurring task whose id must be free. See the port."""
-        for _ in range(_CREATE_TRIES):
-            stored = await self._try_create(task)
-            if stored is not None:
-                return stored
-        raise UnresolvedRecurringWriteError(task.id)
+        until = self._resolver.latest()
+        try:
+            return await self._submit_create(task)
+        except (WriteConflictError, OutcomeUnknownError) as error:
+            return await self._resolver.explain(
+                task.id, error, until, lambda: self._resolve_create(task, until)
+            )
 
     async def get(self, recurring_task_id: str) -> StoredRecurringTask:
         """Read a recurring task as of now. See the port."""
@@ -95,12 +92,7 @@ class ElasticsearchRecurringTaskRepository:
 
     async def update(self, task: RecurringTask) -> RecurringTask:
         """Store a recurring task if nobody wrote it since it was read. See the port."""
-        write_id = self._new_write_id()
-        try:
-            version = await self._writer.submit(Lane.ACKNOWLEDGE, self._index(task, write_id))
-        except (WriteConflictError, OutcomeUnknownError) as error:
-            return await self._resolve_update(task, write_id, error)
-        return replace(task, version=version)
+        return await self._update(task, self._resolver.latest())
 
     async def update_all(
         self, tasks: Sequence[RecurringTask]
@@ -145,13 +137,15 @@ class ElasticsearchRecurringTaskRepository:
         """Remove a recurring task for good. See the port."""
         target = {"_index": self._alias, "_id": recurring_task_id} | _condition(version)
         body = orjson.dumps({"delete": target}) + b"\n"
+        until = self._resolver.latest()
         try:
             await self._writer.submit(Lane.ACKNOWLEDGE, body)
-        except OutcomeUnknownError as error:
-            raise UnresolvedRecurringWriteError(recurring_task_id) from error
-        except WriteConflictError as error:
-            found = await self._read_until(
-                recurring_task_id, lambda found: found is None or found.version != version
+        except (WriteConflictError, OutcomeUnknownError) as error:
+            found = await self._resolver.explain(
+                recurring_task_id,
+                error,
+                until,
+                lambda: self._resolver.what_has_changed(recurring_task_id, version),
             )
             if found is not None:
                 raise RecurringTaskConflictError(recurring_task_id) from error
@@ -164,24 +158,24 @@ class ElasticsearchRecurringTaskRepository:
         target = {"_index": self._alias, "_id": task.id} | _condition(task.version)
         return orjson.dumps({"index": target}) + b"\n" + to_document(task, write_id) + b"\n"
 
-    async def _try_create(self, task: RecurringTask) -> RecurringTask | None:
-        """Create it, or replace a deleted one; None if what was in the way has changed."""
-        target = {"_index": self._alias, "_id": task.id}
-        action = orjson.dumps({"create": target})
+    async def _submit_create(self, task: RecurringTask) -> RecurringTask:
+        action = orjson.dumps({"create": {"_index": self._alias, "_id": task.id}})
         body = action + b"\n" + to_document(task, self._new_write_id()) + b"\n"
-        try:
-            version = await self._writer.submit(Lane.CREATE, body)
-        except OutcomeUnknownError as error:
-            raise UnresolvedRecurringWriteError(task.id) from error
-        except WriteConflictError:
-            return await self._take_place(task)
-        return replace(task, version=version)
+        return replace(task, version=await self._writer.submit(Lane.CREATE, body))
 
-    async def _take_place(self, task: RecurringTask) -> RecurringTask | None:
-        # A read that shows nothing where a create conflicted is older, or it has been purged.
-        found = await self._read_until(task.id, lambda found: found is not None)
+    async def _resolve_create(self, task: RecurringTask, until: float) -> RecurringTask:
+        """Find out what is in the way, and create it again when that has gone."""
+        while (stored := await self._take_place(task, until)) is None:
+            await self._resolver.pause()
+            with suppress(WriteConflictError):
+                return await self._submit_create(task)
+        return stored
+
+    async def _take_place(self, task: RecurringTask, until: float) -> RecurringTask | None:
+        """Replace a deleted one; None if what was in the way is not there, or has changed."""
+        found = await self._resolver.read(task.id)
         if found is None:
-            return None
+            return None  # it has been purged, or the read is older than the conflict
         stored = from_document(found.source, found.version, task.id)
         if not isinstance(stored, RecurringTask):
             raise RecurringTaskAlreadyExistsError(task.id)
@@ -190,62 +184,48 @@ class ElasticsearchRecurringTaskRepository:
         if not stored.is_deleted:
             raise RecurringTaskAlreadyExistsError(task.id)
         try:
-            return await self.update(task.replacing(stored))
+            return await self._update(task.replacing(stored), until)
         except VersionConflictError:
             return None
+
+    async def _update(self, task: RecurringTask, until: float) -> RecurringTask:
+        write_id = self._new_write_id()
+        try:
+            version = await self._writer.submit(Lane.ACKNOWLEDGE, self._index(task, write_id))
+        except (WriteConflictError, OutcomeUnknownError) as error:
+            return await self._resolve_update(task, write_id, error, until)
+        return replace(task, version=version)
 
     async def _update_part(
         self, tasks: Sequence[RecurringTask]
     ) -> list[RecurringTask | TasquesError]:
-        write_ids = [self._new_write_id() for _ in tasks]
-        bodies = [self._index(*each) for each in zip(tasks, write_ids, strict=True)]
-        outcomes = await self._writer.submit_all(Lane.ACKNOWLEDGE, bodies)
-
-        async def settle(
-            task: RecurringTask, write_id: str, outcome: Version | Exception
-        ) -> RecurringTask | TasquesError:
-            if isinstance(outcome, Version):
-                return replace(task, version=outcome)
-            try:
-                return await self._resolve_update(task, write_id, outcome)
-            except TasquesError as error:
-                return error
-
-        each = zip(tasks, write_ids, outcomes, strict=True)
-        return list(await asyncio.gather(*(settle(*one) for one in each)))
+        writes = [(task, self._new_write_id()) for task in tasks]
+        until = self._resolver.latest()
+        outcomes = await self._writer.submit_all(
+            Lane.ACKNOWLEDGE, [self._index(*write) for write in writes]
+        )
+        return await settle_all(
+            writes,
+            outcomes,
+            stored=lambda task, version: replace(task, version=version),
+            resolve=lambda task, write_id, outcome: self._resolve_update(
+                task, write_id, outcome, until
+            ),
+        )
 
     async def _resolve_update(
-        self, task: RecurringTask, write_id: str, outcome: Exception
+        self, task: RecurringTask, write_id: str, outcome: Exception, until: float
     ) -> RecurringTask:
         """Find out what an update that did not simply succeed means."""
-        if isinstance(outcome, OutcomeUnknownError):
-            raise UnresolvedRecurringWriteError(task.id) from outcome
-        if not isinstance(outcome, WriteConflictError):
-            raise outcome
-        # A read that shows the version that the write was conditional on is older than it.
-        found = await self._read_until(
-            task.id, lambda found: found is None or found.version != task.version
+        found = await self._resolver.explain(
+            task.id,
+            outcome,
+            until,
+            lambda: self._resolver.what_has_changed(task.id, task.version),
         )
         if found is not None and found.source.get("write_id") == write_id:
             return replace(task, version=found.version)
         raise RecurringTaskConflictError(task.id)
-
-    async def _read_until(
-        self, recurring_task_id: str, is_fresh: Callable[[Found | None], bool]
-    ) -> Found | None:
-        """Read until the answer can explain a conflict, or is the same again and again."""
-        found = None
-        for _ in range(_STALE_READS):
-            try:
-                found = await self._reader.get(self._alias, recurring_task_id)
-            except UnavailableError as error:
-                raise UnresolvedRecurringWriteError(recurring_task_id) from error
-            if is_fresh(found):
-                return found
-            await self._clock.sleep(_STALE_READ_PAUSE)
-        if found is None:
-            return None
-        raise UnresolvedRecurringWriteError(recurring_task_id)
 
     # ---------------------------------------------------------------- reading
 

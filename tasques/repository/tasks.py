@@ -1,14 +1,7 @@
-"""Tasks in Elasticsearch. Implements `tasques.domain.ports.TaskRepository`.
-
-A conflict is never believed at once. Answers get lost, the writer repeats, and Elasticsearch
-repeats too, when a primary dies: so a 409 may be the echo of our own write. After each one the
-document is read, and our `write_id` (or, after a create, our `incarnation`) in it means that the
-write took place.
-"""
+"""Tasks in Elasticsearch. Implements `tasques.domain.ports.TaskRepository`."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -24,7 +17,6 @@ from tasques.domain.errors import (
     TaskAlreadyExistsError,
     TaskNotFoundError,
     TasquesError,
-    UnavailableError,
     UnresolvedWriteError,
     VersionConflictError,
 )
@@ -37,6 +29,7 @@ from tasques.repository.connection import NDJSON, Answer, Connection, NoAnswerEr
 from tasques.repository.documents import document_id, from_document, to_document
 from tasques.repository.pages import Hit, pages
 from tasques.repository.reads import DocumentReader, Found
+from tasques.repository.resolving import Resolver, settle_all
 from tasques.repository.verdict import error_of
 from tasques.repository.writes import MayWrite
 
@@ -44,8 +37,6 @@ _Resolve = Callable[[Task, str, Exception, float], Awaitable[Task]]
 
 log = logging.getLogger(__name__)
 
-_STALE_READ_PAUSE: Final = 0.05
-_MOST_SECONDS: Final = 9.5  # of a write and its explanation; old clients give up after 10
 _SEARCH_TARGET: Final = (
     "/_msearch?filter_path=responses.hits.hits._id,responses.hits.hits._source,"
     "responses.hits.hits._seq_no,responses.hits.hits._primary_term,responses.hits.hits.sort,"
@@ -119,7 +110,7 @@ class ElasticsearchTaskRepository:
         self._connection = connection
         self._writer = writer
         self._reader = reader
-        self._clock = clock
+        self._resolver = Resolver(alias=alias, reader=reader, clock=clock, unresolved=_unresolved)
         self._new_write_id = new_write_id
         self._request_timeout = request_timeout
 
@@ -127,7 +118,7 @@ class ElasticsearchTaskRepository:
         """Store a task that must not exist yet. See the port."""
         write_id = self._new_write_id()
         body = self._operation("create", task, write_id)
-        until = self._clock.monotonic() + _MOST_SECONDS
+        until = self._resolver.latest()
         try:
             version = await self._writer.submit(Lane.CREATE, body)
         except (WriteConflictError, OutcomeUnknownError) as error:
@@ -151,7 +142,7 @@ class ElasticsearchTaskRepository:
         """Store a task if nobody wrote it since it was read. See the port."""
         write_id = self._new_write_id()
         body = self._operation("index", task, write_id)
-        until = self._clock.monotonic() + _MOST_SECONDS
+        until = self._resolver.latest()
         try:
             version = await self._writer.submit(lane, body)
         except (WriteConflictError, OutcomeUnknownError) as error:
@@ -215,34 +206,24 @@ class ElasticsearchTaskRepository:
             self._operation(action, task, write_id)
             for task, write_id in zip(tasks, write_ids, strict=True)
         ]
-        until = self._clock.monotonic() + _MOST_SECONDS
+        until = self._resolver.latest()
         outcomes = await self._writer.submit_all(lane, bodies, may_write=may_write)
-
-        async def settle(task: Task, write_id: str, outcome: Exception) -> Task | TasquesError:
-            try:
-                return await resolve(task, write_id, outcome, until)
-            except TasquesError as error:
-                return error
-
-        settled: dict[int, Task | TasquesError] = {}
-        unsettled = []
-        for number, outcome in enumerate(outcomes):
-            if isinstance(outcome, Version):
-                settled[number] = tasks[number]._replace(version=outcome)
-            else:
-                unsettled.append((number, settle(tasks[number], write_ids[number], outcome)))
-        late = await asyncio.gather(*(settling for _, settling in unsettled))
-        settled |= zip((number for number, _ in unsettled), late, strict=True)
-        return [settled[number] for number in range(len(tasks))]
+        return await settle_all(
+            list(zip(tasks, write_ids, strict=True)),
+            outcomes,
+            stored=lambda task, version: task._replace(version=version),
+            resolve=lambda task, write_id, outcome: resolve(task, write_id, outcome, until),
+        )
 
     async def _resolve_create(
         self, task: Task, write_id: str, outcome: Exception, until: float
     ) -> Task:
         """Find out what a create that did not simply succeed means."""
-        _raise_if_final(task, outcome)
-        # A read that shows nothing where a create conflicted is older than the conflict.
-        found = await self._read_until(task, until, lambda found: found is not None)
-        if found is None or found.source.get("incarnation") != task.incarnation:
+        key = document_id(task.queue, task.id)
+        found = await self._resolver.explain(
+            key, outcome, until, lambda: self._resolver.what_is_there(key)
+        )
+        if found.source.get("incarnation") != task.incarnation:
             raise TaskAlreadyExistsError(task.queue, task.id)
         if found.source.get("write_id") == write_id:
             return task._replace(version=found.version)
@@ -253,42 +234,26 @@ class ElasticsearchTaskRepository:
         self, task: Task, write_id: str, outcome: Exception, until: float
     ) -> Task:
         """Find out what an update that did not simply succeed means."""
-        _raise_if_final(task, outcome)
-        # A read that shows the version that the write was conditional on is older than it.
-        found = await self._read_until(
-            task, until, lambda found: found is None or found.version != task.version
+        key = document_id(task.queue, task.id)
+        found = await self._resolver.explain(
+            key, outcome, until, lambda: self._what_has_changed(task)
         )
-        if found is None:
-            found = await self._find_archived(task)  # written, and archived before we looked
         if found is not None and found.source.get("write_id") == write_id:
             return task._replace(version=found.version)
         raise VersionConflictError(task.queue, task.id)
 
-    async def _find_archived(self, task: Task) -> Found | None:
-        try:
-            return await find_archived(
-                self._connection,
-                self._archive_alias,
-                task.queue,
-                task.id,
-                timeout=self._request_timeout,
-            )
-        except UnavailableError as error:
-            raise UnresolvedWriteError(task.queue, task.id) from error
-
-    async def _read_until(
-        self, task: Task, until: float, is_fresh: Callable[[Found | None], bool]
-    ) -> Found | None:
-        """Read until the answer can not be older than the conflict that it has to explain."""
-        try:
-            async with asyncio.timeout(until - self._clock.monotonic()):
-                while True:
-                    key = document_id(task.queue, task.id)
-                    if is_fresh(found := await self._reader.get(self._alias, key)):
-                        return found
-                    await self._clock.sleep(_STALE_READ_PAUSE)
-        except (TimeoutError, UnavailableError) as error:
-            raise UnresolvedWriteError(task.queue, task.id) from error
+    async def _what_has_changed(self, task: Task) -> Found | None:
+        key = document_id(task.queue, task.id)
+        found = await self._resolver.what_has_changed(key, task.version)
+        if found is not None:
+            return found
+        return await find_archived(  # perhaps it was written, and archived before we looked
+            self._connection,
+            self._archive_alias,
+            task.queue,
+            task.id,
+            timeout=self._request_timeout,
+        )
 
     # ---------------------------------------------------------------- reading
 
@@ -309,12 +274,9 @@ class ElasticsearchTaskRepository:
         return answer
 
 
-def _raise_if_final(task: Task, outcome: Exception) -> None:
-    """Raise what there is nothing to find out about: everything but a conflict."""
-    if isinstance(outcome, OutcomeUnknownError):
-        raise UnresolvedWriteError(task.queue, task.id) from outcome
-    if not isinstance(outcome, WriteConflictError):
-        raise outcome
+def _unresolved(key: str) -> UnresolvedWriteError:
+    queue, _, task_id = key.partition(":")
+    return UnresolvedWriteError(queue, task_id)
 
 
 def _candidates(response: dict[str, Any]) -> list[Candidate]:
