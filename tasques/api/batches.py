@@ -125,6 +125,6 @@ def _error_text(error: TasquesError) -> bytes:
 def batch_routes(handlers: BatchHandlers, auth: BasicAuth) -> list[LeanRoute]:
     """The routes."""
     return [
-        LeanRoute(operations.CREATE_TASKS, handlers.create, auth),
-        LeanRoute(operations.FINISH_TASKS, handlers.finish, auth),
+        LeanRoute(operations.create_tasks, handlers.create, auth),
+        LeanRoute(operations.finish_tasks, handlers.finish, auth),
     ]

@@ -1,13 +1,15 @@
 """The operations on tasks as the API document shows them.
 
 Their signatures and docstrings are what FastAPI documents; what runs is in `tasks`. Identifiers
-and tags are those of the original's document, because clients are generated from them.
+(the names of the functions) and tags are those of the original's document, because clients are
+generated from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path
@@ -44,82 +46,9 @@ WorkerId = Annotated[
 ]
 
 
-async def create_task(
-    body: NewTask,
-) -> None:
-    """Put a task into a queue.
-
-    The answer has everything that the server filled in. With an `id` of your own a request can
-    safely be repeated when its answer was lost: 409 then says that the task is there.
-    """
-
-
-async def get_existing_task(queue: Queue, task_id: TaskId) -> None:
-    """Look at a task as it is now."""
-
-
-async def claim_tasks(worker_id: WorkerId, body: Claim) -> None:
-    """Get tasks to work on.
-
-    Answers as soon as there is at least one, else when `block_for` is over, with an empty list.
-    A claimed task is yours until it times out; report in to keep it for longer. Close the
-    connection to withdraw: nothing is then claimed for you.
-    """
-
-
-async def unclaim_existing_task(queue: Queue, task_id: TaskId, worker_id: WorkerId) -> None:
-    """Give a claimed task back: others may have it at once, and the attempt does not count."""
-
-
-async def report_on_claimed_task(
-    queue: Queue,
-    task_id: TaskId,
-    worker_id: WorkerId,
-    body: NewReport,
-) -> None:
-    """Report in on a claimed task, so that its time-out starts anew."""
-
-
-async def mark_claimed_task_done(
-    queue: Queue,
-    task_id: TaskId,
-    worker_id: WorkerId,
-    body: Success,
-) -> None:
-    """Say that a claimed task is done, for good."""
-
-
-async def mark_claimed_task_failed(
-    queue: Queue,
-    task_id: TaskId,
-    worker_id: WorkerId,
-    body: Failure,
-) -> None:
-    """Say that a claimed task failed.
-
-    It is tried again after a while that grows with every failure, or is dead when no attempt is
-    left.
-    """
-
-
-async def create_tasks(body: NewTaskBatch) -> None:
-    """Put up to 1,000 tasks into queues in one request, which is many times faster.
-
-    Each item is judged for itself, and its `status` is what a request for it alone would be
-    answered with; one that is refused does not spoil the others. The answer as a whole is 200.
-    """
-
-
-async def finish_tasks(worker_id: WorkerId, body: TaskResultBatch) -> None:
-    """Say of up to 1,000 claimed tasks that they are done or failed, in one request.
-
-    Each item is judged for itself, as in `create-tasks`.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """One entry of the API document.
+    """One entry of the API document; its `partial` decorates the function that describes it.
 
     Attributes:
         endpoint: a function of which only the signature and the docstring matter.
@@ -130,11 +59,11 @@ class Operation:
         error_examples: for some of them, what is said instead of the usual.
     """
 
-    id: str
+    endpoint: Callable[..., Any]
+    _: KW_ONLY
     method: str
     path: str
     summary: str
-    endpoint: Callable[..., Any]
     outcome: str
     answer: Any
     errors: tuple[int, ...]
@@ -144,108 +73,165 @@ class Operation:
     tag: str = "tasks"
     error_examples: Mapping[int, tuple[str, examples.Example]] = field(default_factory=dict)
 
+    @property
+    def id(self) -> str:
+        """What generated clients call it: the name of the function, with hyphens."""
+        return self.endpoint.__name__.replace("_", "-")
+
 
 _TASK_PATH: Final = "{queue:segment}/{id:segment}"
 _CLAIM_ERRORS: Final = (400, 403, 404, 409)
 
-CREATE_TASK: Final = Operation(
-    id="create-task",
+
+@partial(
+    Operation,
     method="POST",
     path="/tasques",
     summary="Add a new task",
-    endpoint=create_task,
     outcome="The task as it was stored.",
     request=examples.NEW_TASK,
     answer=examples.QUEUED_TASK,
     errors=(400, 409, 413),
     status=201,
 )
-GET_EXISTING_TASK: Final = Operation(
-    id="get-existing-task",
+async def create_task(body: NewTask) -> None:
+    """Put a task into a queue.
+
+    The answer has everything that the server filled in. With an `id` of your own a request can
+    safely be repeated when its answer was lost: 409 then says that the task is there.
+    """
+
+
+@partial(
+    Operation,
     method="GET",
     path=f"/tasques/{_TASK_PATH}",
     summary="Get a task",
-    endpoint=get_existing_task,
     outcome="The task.",
     answer=examples.QUEUED_TASK,
     errors=(400, 404),
 )
-CLAIM_TASKS: Final = Operation(
-    id="claim-tasks",
+async def get_existing_task(queue: Queue, task_id: TaskId) -> None:
+    """Look at a task as it is now."""
+
+
+@partial(
+    Operation,
     method="POST",
     path="/tasques/claims",
     summary="Claim tasks",
-    endpoint=claim_tasks,
     outcome="The claimed tasks; an empty list if there were none in time.",
     request=examples.CLAIM,
     answer=[examples.CLAIMED_TASK],
     errors=(400, 413),
     model=list[schemas.Task],
 )
-UNCLAIM_EXISTING_TASK: Final = Operation(
-    id="unclaim-existing-task",
+async def claim_tasks(worker_id: WorkerId, body: Claim) -> None:
+    """Get tasks to work on.
+
+    Answers as soon as there is at least one, else when `block_for` is over, with an empty list.
+    A claimed task is yours until it times out; report in to keep it for longer. Close the
+    connection to withdraw: nothing is then claimed for you.
+    """
+
+
+@partial(
+    Operation,
     method="DELETE",
     path=f"/tasques/claims/{_TASK_PATH}",
     summary="Unclaim a task",
-    endpoint=unclaim_existing_task,
     outcome="The task, which is queued again.",
     answer=examples.UNCLAIMED_TASK,
     errors=_CLAIM_ERRORS,
 )
-REPORT_ON_CLAIMED_TASK: Final = Operation(
-    id="report-on-claimed-task",
+async def unclaim_existing_task(queue: Queue, task_id: TaskId, worker_id: WorkerId) -> None:
+    """Give a claimed task back: others may have it at once, and the attempt does not count."""
+
+
+@partial(
+    Operation,
     method="PUT",
     path=f"/tasques/reports/{_TASK_PATH}",
     summary="Report in on a task",
-    endpoint=report_on_claimed_task,
     outcome="The task with the report and its new time-out.",
     request=examples.REPORT,
     answer=examples.REPORTED_TASK,
     errors=(*_CLAIM_ERRORS, 413),
 )
-MARK_CLAIMED_TASK_DONE: Final = Operation(
-    id="mark-claimed-task-done",
+async def report_on_claimed_task(
+    queue: Queue, task_id: TaskId, worker_id: WorkerId, body: NewReport
+) -> None:
+    """Report in on a claimed task, so that its time-out starts anew."""
+
+
+@partial(
+    Operation,
     method="PUT",
     path=f"/tasques/done/{_TASK_PATH}",
     summary="Mark a task as done",
-    endpoint=mark_claimed_task_done,
     outcome="The task, which is done.",
     request=examples.SUCCESS,
     answer=examples.DONE_TASK,
     errors=(*_CLAIM_ERRORS, 413),
 )
-MARK_CLAIMED_TASK_FAILED: Final = Operation(
-    id="mark-claimed-task-failed",
+async def mark_claimed_task_done(
+    queue: Queue, task_id: TaskId, worker_id: WorkerId, body: Success
+) -> None:
+    """Say that a claimed task is done, for good."""
+
+
+@partial(
+    Operation,
     method="PUT",
     path=f"/tasques/failed/{_TASK_PATH}",
     summary="Mark a task as failed",
-    endpoint=mark_claimed_task_failed,
     outcome="The task, which is failed or dead.",
     request=examples.FAILURE,
     answer=examples.FAILED_TASK,
     errors=(*_CLAIM_ERRORS, 413),
 )
-CREATE_TASKS: Final = Operation(
-    id="create-tasks",
+async def mark_claimed_task_failed(
+    queue: Queue, task_id: TaskId, worker_id: WorkerId, body: Failure
+) -> None:
+    """Say that a claimed task failed.
+
+    It is tried again after a while that grows with every failure, or is dead when no attempt is
+    left.
+    """
+
+
+@partial(
+    Operation,
     method="POST",
     path="/tasques/batch",
     summary="Add many new tasks",
-    endpoint=create_tasks,
     outcome="What became of the items, in their order.",
     request=examples.NEW_TASK_BATCH,
     answer=examples.CREATED_BATCH,
     errors=(400, 413),
     model=schemas.Batch,
 )
-FINISH_TASKS: Final = Operation(
-    id="finish-tasks",
+async def create_tasks(body: NewTaskBatch) -> None:
+    """Put up to 1,000 tasks into queues in one request, which is many times faster.
+
+    Each item is judged for itself, and its `status` is what a request for it alone would be
+    answered with; one that is refused does not spoil the others. The answer as a whole is 200.
+    """
+
+
+@partial(
+    Operation,
     method="POST",
     path="/tasques/results/batch",
     summary="Mark many tasks as done or failed",
-    endpoint=finish_tasks,
     outcome="What became of the items, in their order.",
     request=examples.TASK_RESULT_BATCH,
     answer=examples.FINISHED_BATCH,
     errors=(400, 413),
     model=schemas.Batch,
 )
+async def finish_tasks(worker_id: WorkerId, body: TaskResultBatch) -> None:
+    """Say of up to 1,000 claimed tasks that they are done or failed, in one request.
+
+    Each item is judged for itself, as in `create-tasks`.
+    """

@@ -39,69 +39,15 @@ IdempotencyKey = Annotated[
 ]
 
 
-async def create_recurring_task(body: NewRecurringTask) -> None:
-    """Have a task enqueued at every instant of a schedule, from now on.
-
-    Each instant enqueues one task, whatever happens to the servers. The id of a deleted recurring
-    task can be used again.
-    """
-
-
-async def list_existing_recurring_tasks() -> None:
-    """Look at all recurring tasks as they are now, in the order of their ids.
-
-    One whose stored form is broken has a member `error`.
-    """
-
-
-async def get_existing_recurring_task(recurring_task_id: RecurringTaskId) -> None:
-    """Look at a recurring task as it is now."""
-
-
-async def update_existing_recurring_task(
-    recurring_task_id: RecurringTaskId, body: RecurringTaskUpdate
-) -> None:
-    """Change a recurring task: what is absent stays, and a definition is replaced whole.
-
-    A change holds for every instant after the answer. A new schedule or time zone, and the end of
-    a pause, enqueue nothing for the past.
-    """
-
-
-async def delete_existing_recurring_task(recurring_task_id: RecurringTaskId) -> None:
-    """Delete a recurring task: nothing is enqueued for instants after the answer.
-
-    The tasks that it has enqueued stay.
-    """
-
-
-async def preview_existing_recurring_task(
-    recurring_task_id: RecurringTaskId, count: Count = DEFAULT_COUNT
-) -> None:
-    """Look at the next instants of the schedule.
-
-    The list is shorter, or empty, if there are no more, and empty while it is paused.
-    """
-
-
-async def run_existing_recurring_task(
-    recurring_task_id: RecurringTaskId, idempotency_key: IdempotencyKey = None
-) -> None:
-    """Enqueue one task of the definition at once, also while it is paused or has others.
-
-    The schedule is not changed by it. As long as the task is unfinished it is an outstanding one.
-    """
-
-
 _PATH: Final = "/recurring_tasques/{id:segment}"
 _operation = partial(Operation, tag="recurring-tasks", error_examples=examples.ERRORS)
 
-CREATE_RECURRING_TASK: Final = _operation(
-    id="create-recurring-task",
+
+@partial(
+    _operation,
     method="POST",
     path="/recurring_tasques",
     summary="Add a new recurring task",
-    endpoint=create_recurring_task,
     outcome="The recurring task as it was stored.",
     request=examples.NEW_RECURRING_TASK,
     answer={
@@ -113,70 +59,116 @@ CREATE_RECURRING_TASK: Final = _operation(
     model=schemas.RecurringTask,
     status=201,
 )
-LIST_EXISTING_RECURRING_TASKS: Final = _operation(
-    id="list-existing-recurring-tasks",
+async def create_recurring_task(body: NewRecurringTask) -> None:
+    """Have a task enqueued at every instant of a schedule, from now on.
+
+    Each instant enqueues one task, whatever happens to the servers. The id of a deleted recurring
+    task can be used again.
+    """
+
+
+@partial(
+    _operation,
     method="GET",
     path="/recurring_tasques",
     summary="List recurring tasks",
-    endpoint=list_existing_recurring_tasks,
     outcome="All recurring tasks.",
     answer=[examples.RECURRING_TASK],
     errors=(),
     model=list[schemas.RecurringTask],
 )
-GET_EXISTING_RECURRING_TASK: Final = _operation(
-    id="get-existing-recurring-task",
+async def list_existing_recurring_tasks() -> None:
+    """Look at all recurring tasks as they are now, in the order of their ids.
+
+    One whose stored form is broken has a member `error`.
+    """
+
+
+@partial(
+    _operation,
     method="GET",
     path=_PATH,
     summary="Get a recurring task",
-    endpoint=get_existing_recurring_task,
     outcome="The recurring task.",
     answer=examples.RECURRING_TASK,
     errors=(400, 404),
     model=schemas.RecurringTask,
 )
-UPDATE_EXISTING_RECURRING_TASK: Final = _operation(
-    id="update-existing-recurring-task",
+async def get_existing_recurring_task(recurring_task_id: RecurringTaskId) -> None:
+    """Look at a recurring task as it is now."""
+
+
+@partial(
+    _operation,
     method="PUT",
     path=_PATH,
     summary="Update a recurring task",
-    endpoint=update_existing_recurring_task,
     outcome="The recurring task as it is now.",
     request=examples.UPDATE,
     answer=examples.UPDATED,
     errors=(400, 404, 409, 413),
     model=schemas.RecurringTask,
 )
-DELETE_EXISTING_RECURRING_TASK: Final = _operation(
-    id="delete-existing-recurring-task",
+async def update_existing_recurring_task(
+    recurring_task_id: RecurringTaskId, body: RecurringTaskUpdate
+) -> None:
+    """Change a recurring task: what is absent stays, and a definition is replaced whole.
+
+    A change holds for every instant after the answer. A new schedule or time zone, and the end of
+    a pause, enqueue nothing for the past.
+    """
+
+
+@partial(
+    _operation,
     method="DELETE",
     path=_PATH,
     summary="Delete a recurring task",
-    endpoint=delete_existing_recurring_task,
     outcome="The recurring task, which is deleted.",
     answer=examples.DELETED,
     errors=(400, 404, 409),
     model=schemas.RecurringTask,
 )
-PREVIEW_EXISTING_RECURRING_TASK: Final = _operation(
-    id="preview-existing-recurring-task",
+async def delete_existing_recurring_task(recurring_task_id: RecurringTaskId) -> None:
+    """Delete a recurring task: nothing is enqueued for instants after the answer.
+
+    The tasks that it has enqueued stay.
+    """
+
+
+@partial(
+    _operation,
     method="GET",
     path=f"{_PATH}/upcoming",
     summary="Preview the schedule of a recurring task",
-    endpoint=preview_existing_recurring_task,
     outcome="The next instants, RFC 3339.",
     answer=examples.UPCOMING,
     errors=(400, 404, 409),
     model=list[str],  # as text: generated Go does not compile with a bare list of instants
 )
-RUN_EXISTING_RECURRING_TASK: Final = _operation(
-    id="run-existing-recurring-task",
+async def preview_existing_recurring_task(
+    recurring_task_id: RecurringTaskId, count: Count = DEFAULT_COUNT
+) -> None:
+    """Look at the next instants of the schedule.
+
+    The list is shorter, or empty, if there are no more, and empty while it is paused.
+    """
+
+
+@partial(
+    _operation,
     method="POST",
     path=f"{_PATH}/run",
     summary="Run a recurring task now",
-    endpoint=run_existing_recurring_task,
     outcome="The task, which this request, or an earlier one of the same key, has enqueued.",
     answer=examples.RUN,
     errors=(400, 404, 409),
     status=201,
 )
+async def run_existing_recurring_task(
+    recurring_task_id: RecurringTaskId, idempotency_key: IdempotencyKey = None
+) -> None:
+    """Enqueue one task of the definition at once, also while it is paused or has others.
+
+    The schedule is not changed by it. As long as the task is unfinished it is an outstanding one.
+    """

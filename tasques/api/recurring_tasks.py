@@ -94,13 +94,13 @@ class RecurringTaskHandlers:
 def recurring_task_routes(handlers: RecurringTaskHandlers, auth: BasicAuth) -> list[LeanRoute]:
     """The routes, in the order of the API document."""
     return [
-        LeanRoute(operations.CREATE_RECURRING_TASK, handlers.create, auth),
-        LeanRoute(operations.LIST_EXISTING_RECURRING_TASKS, handlers.list_all, auth),
-        LeanRoute(operations.GET_EXISTING_RECURRING_TASK, handlers.get, auth),
-        LeanRoute(operations.UPDATE_EXISTING_RECURRING_TASK, handlers.update, auth),
-        LeanRoute(operations.DELETE_EXISTING_RECURRING_TASK, handlers.delete, auth),
-        LeanRoute(operations.PREVIEW_EXISTING_RECURRING_TASK, handlers.preview, auth),
-        LeanRoute(operations.RUN_EXISTING_RECURRING_TASK, handlers.run, auth),
+        LeanRoute(operations.create_recurring_task, handlers.create, auth),
+        LeanRoute(operations.list_existing_recurring_tasks, handlers.list_all, auth),
+        LeanRoute(operations.get_existing_recurring_task, handlers.get, auth),
+        LeanRoute(operations.update_existing_recurring_task, handlers.update, auth),
+        LeanRoute(operations.delete_existing_recurring_task, handlers.delete, auth),
+        LeanRoute(operations.preview_existing_recurring_task, handlers.preview, auth),
+        LeanRoute(operations.run_existing_recurring_task, handlers.run, auth),
     ]
 
 

@@ -119,13 +119,13 @@ class TaskHandlers:
 def task_routes(handlers: TaskHandlers, auth: BasicAuth) -> list[LeanRoute]:
     """The routes, in the order of a task's life, which is also that of the API document."""
     return [
-        LeanRoute(operations.CREATE_TASK, handlers.create, auth),
-        LeanRoute(operations.GET_EXISTING_TASK, handlers.get, auth),
-        LeanRoute(operations.CLAIM_TASKS, handlers.claim, auth),
-        LeanRoute(operations.REPORT_ON_CLAIMED_TASK, handlers.report, auth),
-        LeanRoute(operations.MARK_CLAIMED_TASK_DONE, handlers.complete, auth),
-        LeanRoute(operations.MARK_CLAIMED_TASK_FAILED, handlers.fail, auth),
-        LeanRoute(operations.UNCLAIM_EXISTING_TASK, handlers.unclaim, auth),
+        LeanRoute(operations.create_task, handlers.create, auth),
+        LeanRoute(operations.get_existing_task, handlers.get, auth),
+        LeanRoute(operations.claim_tasks, handlers.claim, auth),
+        LeanRoute(operations.report_on_claimed_task, handlers.report, auth),
+        LeanRoute(operations.mark_claimed_task_done, handlers.complete, auth),
+        LeanRoute(operations.mark_claimed_task_failed, handlers.fail, auth),
+        LeanRoute(operations.unclaim_existing_task, handlers.unclaim, auth),
     ]
 
 

@@ -59,7 +59,7 @@ class TracedRequests:
 
     def _end(self, transaction: Any, scope: Scope, status: int | None) -> None:
         template = getattr(scope.get("route"), "path_format", None)
-        if template == operations.CLAIM_TASKS.path and scope["method"] == "POST":
+        if template == operations.claim_tasks.path and scope["method"] == "POST":
             transaction.transaction_type = LONG_POLL
         transaction.label(**_labels(scope))
         name = f"{scope['method']} {template}" if template else "unknown route"

@@ -308,7 +308,7 @@ def members(value):
 
 
 def test_the_example_of_a_new_task_can_be_enqueued():
-    new = requests.NewTask.read(operations.CREATE_TASK.request).to_domain(
+    new = requests.NewTask.read(operations.create_task.request).to_domain(
         requests.RequestDefaults(), new_id=lambda: "t", now=datetime(2026, 3, 1, tzinfo=UTC)
     )
 
