@@ -33,6 +33,7 @@ TIMED_OUT: Final = JsonText(
 
 NOTHING_UNKNOWN: Final[Mapping[str, object]] = MappingProxyType({})
 _CLOCK_DIFFERENCE: Final = timedelta(minutes=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class TaskState(StrEnum):
@@ -70,7 +71,8 @@ class Result(NamedTuple):
 class Claim(NamedTuple):
     """Who holds, or last held, a task, and until when.
 
-    `claim_id` is random and tells this claim from every other one of the same worker.
+    `claim_id` is random and tells this claim from every other one of the same worker. `wait_ms` is
+    for how many milliseconds anybody could have had the task before; None if that was not noted.
     """
 
     worker_id: str
@@ -79,6 +81,12 @@ class Claim(NamedTuple):
     claim_id: str | None = None
     last_report: Report | None = None
     result: Result | None = None
+    wait_ms: int | None = None
+
+    @property
+    def run_ms(self) -> int | None:
+        """For how many milliseconds the worker had the task; None while it has it."""
+        return None if self.result is None else _milliseconds(self.claimed_at, self.result.at)
 
 
 class NewTask(NamedTuple):
@@ -191,6 +199,7 @@ class Task(NamedTuple):
             claimed_at=at,
             times_out_at=at + self.processing_timeout,
             claim_id=claim_id,
+            wait_ms=_milliseconds(max(self.run_at, self.last_enqueued_at), at),
         )
         return self._replace(
             state=TaskState.CLAIMED,
@@ -280,3 +289,8 @@ class Task(NamedTuple):
         if self.last_claimed.worker_id != worker_id:
             raise NotOwnedByWorkerError(self.queue, self.id, worker_id)
         return self.last_claimed
+
+
+def _milliseconds(begin: datetime, end: datetime) -> int:
+    """From one to the other; 0 if the clocks of two servers make it less."""
+    return max(0, (end - begin) // _MILLISECOND)

@@ -39,6 +39,7 @@ from tasques.repository.members import (
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_FAILURE_MESSAGE: Final = 1024
+_MAX_REASON: Final = 256  # what charts group failures by
 _KNOWN_MEMBERS: Final = frozenset(
     {
         "args",
@@ -109,10 +110,14 @@ def to_document(task: Task, write_id: str) -> bytes:
     if task.scheduled_for is not None:
         document["scheduled_for"] = task.scheduled_for
     if task.last_claimed is not None:
-        document["last_claimed"] = _claim_document(task.last_claimed)
-        failure = task.last_claimed.result and task.last_claimed.result.failure
-        if failure:
-            document["failure_message"] = failure_message(failure)
+        claim = _claim_document(task.last_claimed)
+        document["last_claimed"] = claim
+        if (result := task.last_claimed.result) is not None:
+            claim["run_ms"] = task.last_claimed.run_ms
+            claim["result"] = members = _result_document(result)
+            if result.failure:
+                document["failure_message"] = message = failure_message(result.failure)
+                members["reason"] = message[:_MAX_REASON]
     return orjson.dumps(document, option=orjson.OPT_UTC_Z)
 
 
@@ -126,9 +131,13 @@ def _claim_document(claim: Claim) -> dict[str, object]:
         document["claim_id"] = claim.claim_id
     if (report := claim.last_report) is not None:
         document["last_report"] = _present(at=report.at, data=report.data)
-    if (result := claim.result) is not None:
-        document["result"] = _present(at=result.at, success=result.success, failure=result.failure)
+    if claim.wait_ms is not None:
+        document["wait_ms"] = claim.wait_ms
     return document
+
+
+def _result_document(result: Result) -> dict[str, object]:
+    return _present(at=result.at, success=result.success, failure=result.failure)
 
 
 def _present(**members: object) -> dict[str, object]:
@@ -225,6 +234,7 @@ def _claim_from(source: Source) -> Claim:
         claim_id=optional_member(str, source, "claim_id"),
         last_report=None if report is None else _report_from(report),
         result=None if result is None else _result_from(result),
+        wait_ms=optional_member(int, source, "wait_ms"),
     )
 
 

@@ -24,7 +24,7 @@ _MARK: Final = MappingProxyType({"type": "keyword", "index": False, "doc_values"
 # of any length is neither a term (these end at 32,766 bytes) nor parsed.
 _OPAQUE: Final = MappingProxyType({"type": "object", "enabled": False})
 
-TASKS_VERSION: Final = 2
+TASKS_VERSION: Final = 3
 
 TASKS: Final[Fields] = MappingProxyType(
     {
@@ -42,8 +42,17 @@ TASKS: Final[Fields] = MappingProxyType(
                 "claim_id": _MARK,
                 "claimed_at": _DATE,
                 "last_report": {"properties": {"at": _DATE, "data": _OPAQUE}},
-                "result": {"properties": {"at": _DATE, "failure": _OPAQUE, "success": _OPAQUE}},
+                "result": {
+                    "properties": {
+                        "at": _DATE,
+                        "failure": _OPAQUE,
+                        "reason": _KEYWORD,
+                        "success": _OPAQUE,
+                    }
+                },
+                "run_ms": _LONG,
                 "times_out_at": _DATE,
+                "wait_ms": _LONG,
                 "worker_id": _KEYWORD,
             }
         },

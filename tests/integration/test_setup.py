@@ -11,8 +11,8 @@ from factories import START, a_claimed_task, a_task
 
 from tasques.domain.errors import StoreUnavailableError
 from tasques.domain.instant import parse_instant
-from tasques.domain.task import JsonText
-from tasques.repository.documents import document_id, to_document
+from tasques.domain.task import JsonText, Version
+from tasques.repository.documents import document_id, from_document, to_document
 from tasques.repository.features import OLDEST_VERSION, probe
 from tasques.repository.indices import IndexNames, IndexSettings, specs
 from tasques.repository.lifecycle import LifecyclePolicy
@@ -635,6 +635,39 @@ async def test_an_older_template_and_mapping_are_upgraded_in_place(client, names
     assert mappings["_meta"]["team"] == "mail"
     assert mappings["dynamic"] == "strict"
     await store(client, names, a_claimed_task())
+
+
+async def test_the_second_version_of_tasks_is_upgraded_and_its_tasks_go_on(client, names):
+    """Tasks from before waiting and run times were noted can be finished, and then have them."""
+    await set_up(client, names)
+    spec = specs(names)[0]
+    whole = spec.mapping["properties"]
+    claim = whole["last_claimed"]["properties"]
+    del claim["wait_ms"], claim["run_ms"], claim["result"]["properties"]["reason"]
+    await client.indices.delete(index=names.tasks_index)
+    await client.indices.create(
+        index=names.tasks_index,
+        mappings={"dynamic": "strict", "_meta": spec.meta | {"version": 2}, "properties": whole},
+        aliases={names.tasks_alias: {}},
+    )
+    task = a_claimed_task()
+    before = orjson.loads(to_document(task, "w"))
+    del before["last_claimed"]["wait_ms"]
+    at = document_id(task.queue, task.id)
+    await client.index(index=names.tasks_alias, id=at, document=before)
+
+    report = await set_up(client, names)
+
+    assert f"mapping of {names.tasks_index}" in report.upgraded
+    read = from_document(
+        (await client.get(index=names.tasks_alias, id=at))["_source"], Version(0, 1), at
+    )
+    failure = JsonText('{"message":"no disk"}')
+    failed = read.fail(worker_id="worker-1", at=START, failure=failure, retry_at=START)
+    await store(client, names, failed)
+    await client.indices.refresh(index=names.tasks_alias)
+    query = {"term": {"last_claimed.result.reason": "no disk"}}
+    assert (await client.count(index=names.tasks_alias, query=query))["count"] == 1
 
 
 async def test_what_a_newer_version_made_is_left_alone(client, names):

@@ -354,6 +354,7 @@ def test_a_claim_names_the_worker_and_counts_the_attempt():
         claim_id="mark",
         last_report=None,
         result=None,
+        wait_ms=300_000,
     )
 
 
@@ -370,6 +371,7 @@ def test_a_claim_leaves_nothing_of_the_claim_before():
         claimed_at=RETRY_AT,
         times_out_at=RETRY_AT + TIMEOUT,
         claim_id="claim-2",
+        wait_ms=0,
     )
     assert after.run_at == RETRY_AT
     assert after.last_enqueued_at == NOW
@@ -583,3 +585,16 @@ def test_a_worker_that_was_timed_out_and_claimed_again_owns_the_new_attempt_only
 
     with pytest.raises(NotOwnedByWorkerError):
         taken.report(worker_id="worker-1", at=NOW, data=None)
+
+
+def test_a_claim_notes_how_long_anybody_could_have_had_the_task():
+    later = START + timedelta(seconds=10)
+    scheduled = a_task(run_at=START + timedelta(seconds=4))
+    overdue = a_task(run_at=START - timedelta(days=1))
+
+    def wait(task, at):
+        return task.claim(worker_id="w", at=at, claim_id="c").last_claimed.wait_ms
+
+    assert wait(scheduled, later) == 6000
+    assert wait(overdue, later) == 10_000  # it has been there for no longer
+    assert wait(scheduled, START) == 0  # by the clock of another server

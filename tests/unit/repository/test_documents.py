@@ -42,6 +42,7 @@ claims = st.builds(
     claim_id=optional_text,
     last_report=st.none() | reports,
     result=st.none() | results,
+    wait_ms=st.none() | integers,
 )
 unknown = st.dictionaries(
     text.map(lambda name: f"new_{name}"),
@@ -122,6 +123,30 @@ def test_a_failed_task_can_be_searched_by_its_message():
     assert "failure_message" not in stored(a_claimed_task())
 
 
+def test_charts_find_how_long_a_task_waited_and_ran_and_why_it_failed():
+    second = timedelta(seconds=1)
+    claimed = a_task().claim(worker_id="worker-1", at=START + 2 * second, claim_id="claim-1")
+    failure = JsonText('{"message":"%s"}' % ("x" * 1000))
+    failed = claimed.fail(
+        worker_id="worker-1", at=START + 5 * second, failure=failure, retry_at=START + 9 * second
+    )
+    again = from_document(stored(failed), VERSION, "found")
+
+    assert stored(claimed)["last_claimed"]["wait_ms"] == 2000
+    assert "run_ms" not in stored(claimed)["last_claimed"]
+    for task in (failed, again):
+        assert stored(task)["last_claimed"]["wait_ms"] == 2000
+        assert stored(task)["last_claimed"]["run_ms"] == 3000
+        assert stored(task)["last_claimed"]["result"]["reason"] == "x" * 256
+
+
+def test_what_an_older_version_claimed_has_no_waiting_time():
+    source = stored(a_claimed_task())
+    del source["last_claimed"]["wait_ms"]
+
+    assert "wait_ms" not in stored(from_document(source, VERSION, "found"))["last_claimed"]
+
+
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
@@ -200,6 +225,7 @@ def with_member(*path, value):
         (with_member("last_claimed", "worker_id", value=None), "worker_id"),
         (with_member("last_claimed", "claim_id", value=7), "claim_id"),
         (with_member("last_claimed", "times_out_at", value=7), "times_out_at"),
+        (with_member("last_claimed", "wait_ms", value="2s"), "wait_ms"),
         (with_member("last_claimed", "last_report", value="now"), "last_report"),
         (with_member("last_claimed", "last_report", value={"at": "now"}), "at"),
         (with_member("last_claimed", "result", value={"at": None}), "at"),
