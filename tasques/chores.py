@@ -11,13 +11,8 @@ from tasques.background.chore import Chore
 from tasques.background.reaper import Reaper
 from tasques.background.roller import Roller
 from tasques.background.scheduler import Scheduler
-from tasques.domain.ports import (
-    Clock,
-    RecurringTaskRepository,
-    RunRepository,
-    TaskArchive,
-    TaskRepository,
-)
+from tasques.domain.ports import Clock, TaskArchive, TaskRepository
+from tasques.domain.recurring_ports import RecurringTaskRepository, RunRepository
 from tasques.domain.task import Task
 from tasques.settings import ServerSettings
 

@@ -15,8 +15,8 @@ from tasques.domain.errors import (
     RecurringTaskNotFoundError,
     TasquesError,
 )
-from tasques.domain.ports import ChangeMark, Changes
 from tasques.domain.recurring import BrokenRecurringTask, RecurringTask, StoredRecurringTask
+from tasques.domain.recurring_ports import ChangeMark, Changes
 from tasques.domain.task import Version
 
 

@@ -28,8 +28,9 @@ from tasques.domain.errors import (
     VersionConflictError,
 )
 from tasques.domain.firing import Decision, decide, run_of
-from tasques.domain.ports import Clock, RecurringTaskRepository, RunRepository, TaskRepository
+from tasques.domain.ports import Clock, TaskRepository
 from tasques.domain.recurring import PendingTask, RecurringTask
+from tasques.domain.recurring_ports import RecurringTaskRepository, RunRepository
 from tasques.domain.task import Task
 
 log = logging.getLogger(__name__)

@@ -12,14 +12,9 @@ from tasques.background.agenda import Agenda
 from tasques.background.enqueuer import Enqueuer
 from tasques.background.service import do_pass
 from tasques.domain.errors import RecurringTaskNotFoundError, TasquesError, VersionConflictError
-from tasques.domain.ports import (
-    ChangeMark,
-    Clock,
-    RecurringTaskRepository,
-    RunRepository,
-    TaskRepository,
-)
+from tasques.domain.ports import Clock, TaskRepository
 from tasques.domain.recurring import RecurringTask
+from tasques.domain.recurring_ports import ChangeMark, RecurringTaskRepository, RunRepository
 from tasques.domain.task import Task
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Recurring tasks in Elasticsearch. Implements `tasques.domain.ports.RecurringTaskRepository`."""
+"""Recurring tasks in Elasticsearch. Implements `tasques.domain.recurring_ports.RecurringTaskRepository`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from tasques.domain.errors import (
     UnresolvedRecurringWriteError,
     VersionConflictError,
 )
-from tasques.domain.ports import ChangeMark, Changes, Clock, Lane
+from tasques.domain.ports import Clock, Lane
 from tasques.domain.recurring import RecurringTask, StoredRecurringTask
+from tasques.domain.recurring_ports import ChangeMark, Changes
 from tasques.domain.task import Version
 from tasques.repository import queries
 from tasques.repository.asking import ask

@@ -1,4 +1,4 @@
-"""Runs of recurring tasks. Implements `tasques.domain.ports.RunRepository`."""
+"""Runs of recurring tasks. Implements `tasques.domain.recurring_ports.RunRepository`."""
 
 from __future__ import annotations
 

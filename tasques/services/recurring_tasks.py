@@ -18,7 +18,7 @@ from tasques.domain.errors import (
     TaskNotFoundError,
     VersionConflictError,
 )
-from tasques.domain.ports import Clock, RecurringTaskRepository
+from tasques.domain.ports import Clock
 from tasques.domain.recurring import (
     BrokenRecurringTask,
     MisfirePolicy,
@@ -27,6 +27,7 @@ from tasques.domain.recurring import (
     StoredRecurringTask,
     TaskDefinition,
 )
+from tasques.domain.recurring_ports import RecurringTaskRepository
 from tasques.domain.task import NewTask, Task
 
 _FIRST_PAUSE: Final = 0.005

@@ -19,8 +19,8 @@ from tasques.domain.errors import (
     RecurringTaskConflictError,
     RecurringTaskNotFoundError,
 )
-from tasques.domain.ports import ChangeMark
 from tasques.domain.recurring import MisfirePolicy, PendingTask, RecurringTask
+from tasques.domain.recurring_ports import ChangeMark
 from tasques.domain.task import JsonText, Version
 from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.connection import Connection

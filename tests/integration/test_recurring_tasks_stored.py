@@ -18,8 +18,8 @@ from tasques.domain.errors import (
     StoreUnavailableError,
     UnresolvedRecurringWriteError,
 )
-from tasques.domain.ports import ChangeMark
 from tasques.domain.recurring import BrokenRecurringTask, RecurringTask
+from tasques.domain.recurring_ports import ChangeMark
 from tasques.repository import recurring as module
 from tasques.repository.bulk import BulkWriter, WriteLimits
 from tasques.repository.connection import Connection
