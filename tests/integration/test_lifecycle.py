@@ -43,13 +43,13 @@ CUSTOM = LifecyclePolicy(
 )
 
 
-@pytest.fixture(scope="module")
-async def client():
-    """An Elasticsearch that takes policies."""
-    home = plugged_home(SOURCE, "tasques.test.LifecyclePlugin")
+@pytest.fixture(scope="module", params=["8.19.9", "9.2.0"])
+async def client(request):
+    """An Elasticsearch that takes policies; each with the actions of its own version."""
+    home = plugged_home(SOURCE, "tasques.test.LifecyclePlugin", request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TASQUES_ES_HOME", str(home))
-        with Cluster() as cluster:
+        with Cluster(version=request.param) as cluster:
             async with AsyncElasticsearch(cluster.urls, request_timeout=60) as client:
                 yield client
 
