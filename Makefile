@@ -56,10 +56,11 @@ $(GENERATOR)/.ready: clients/requirements.lock
 	$(GENERATOR)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-check-deploy: $(DEPLOY)/.ready ## Check what docker/ holds
+check-deploy: $(DEPLOY)/.ready ## Check what docker/ and k8s/ hold
 	$(DEPLOY)/bin/hadolint docker/Dockerfile
-	$(DEPLOY)/bin/yamllint --strict -c docker/.yamllint.yaml docker
+	$(DEPLOY)/bin/yamllint --strict -c docker/.yamllint.yaml docker k8s
 	cd docker && $(COMPOSE) --env-file .env.example config --quiet
+	$(MAKE) -C k8s check VALIDATE=$(CURDIR)/$(DEPLOY)/bin/kubernetes-validate
 
 $(DEPLOY)/.ready: docker/check.lock
 	$(PYTHON) -m venv $(DEPLOY)
