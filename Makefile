@@ -1,6 +1,6 @@
 # Everything here works on a fresh clone: each target makes or updates .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup run example test test-unit cover check clients-check check-deploy image bench format lock clean
+.PHONY: help setup run example test test-unit cover check clients-check check-deploy image bench format kibana lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -80,6 +80,9 @@ format: $(READY) ## Format the code and fix what lint can fix
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-header
+
+kibana: $(READY) ## Write the file that Kibana imports, kibana/tasques.ndjson
+	$(BIN)/python -m tasques.kibana.contents > kibana/tasques.ndjson
 
 lock: $(READY) ## Write all files of pinned versions anew from pyproject.toml
 	$(LOCK) --extra client --extra embedded --group dev pyproject.toml -o requirements.lock
