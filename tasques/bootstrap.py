@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from tasques.api.app import create_app
 from tasques.api.health import Probes
 from tasques.apm import start_apm, traced_app, traced_chores
+from tasques.archive_policy import archive_policy, rollover_conditions
 from tasques.background.service import BackgroundService
 from tasques.background_tasks import BackgroundTasks
 from tasques.chores import leaders_chores, leaders_scheduler
@@ -26,12 +27,12 @@ from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.election import candidate
 from tasques.limits import broker_limits, request_defaults, write_limits
+from tasques.metrics import counted, figures, start_metrics
 from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter
 from tasques.repository.client import ClientOptions, build_client
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
-from tasques.repository.lifecycle import LifecyclePolicy, RolloverConditions, default_policy
 from tasques.repository.presence import ElasticsearchPresenceRepository
 from tasques.repository.reads import DocumentReader
 from tasques.repository.recurring import ElasticsearchRecurringTaskRepository
@@ -51,6 +52,7 @@ from tasques.unique import UniqueMarks
 
 if TYPE_CHECKING:
     from tasques.observability.apm import Agent
+    from tasques.observability.metrics import Metrics
 
 _MAX_REMEMBERED_TASKS: Final = 50_000
 _MAX_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
@@ -83,6 +85,15 @@ class Application:
     _reader: DocumentReader
     _background: BackgroundTasks
     _settings: ServerSettings
+    _metrics: Metrics | None
+    _is_leader: Callable[[], bool]
+
+    async def watch(self) -> None:
+        """Keep figures up to date; it has to be running, and returns only without any."""
+        if self._metrics is not None:
+            await self._metrics.watch(
+                SystemClock(), parked=lambda: self.broker.parked, is_leader=self._is_leader
+            )
 
     async def setup_problems(self) -> list[str]:
         """What set-up would have to do before this server can work, a sentence each.
@@ -115,7 +126,7 @@ async def application(
     client = build_client(client_options(settings))
     apm = start_apm(settings.apm, environ)
     try:
-        yield _build(settings, client, apm)
+        yield _build(settings, client, apm, start_metrics(settings.metrics))
     finally:
         await client.close()
         if apm is not None:
@@ -133,26 +144,8 @@ async def run_setup(settings: ServerSettings) -> SetupReport:
             shards=store.shards,
             replicas=store.replicas,
             refresh_interval=store.refresh_interval,
-            archive_policy=_archive_policy(settings, names),
+            archive_policy=archive_policy(settings, names),
         )
-
-
-def _archive_policy(settings: ServerSettings, names: IndexNames) -> LifecyclePolicy | None:
-    lifecycle = settings.lifecycle_setup.archived_tasks
-    if not lifecycle.enabled:
-        return None
-    if (custom := lifecycle.custom_policy) is not None:
-        return LifecyclePolicy(custom.name, custom.policy)
-    return default_policy(names, _rollover_conditions(settings))
-
-
-def _rollover_conditions(settings: ServerSettings) -> RolloverConditions:
-    rollover = settings.lifecycle_setup.archived_tasks.rollover
-    return RolloverConditions(
-        max_age=rollover.max_age,
-        max_primary_shard_size=rollover.max_primary_shard_size,
-        max_docs=rollover.max_docs,
-    )
 
 
 def client_options(settings: ServerSettings) -> ClientOptions:
@@ -168,7 +161,12 @@ def client_options(settings: ServerSettings) -> ClientOptions:
     )
 
 
-def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | None) -> Application:
+def _build(
+    settings: ServerSettings,
+    client: AsyncElasticsearch,
+    apm: Agent | None,
+    metrics: Metrics | None,
+) -> Application:
     clock = SystemClock()
     random = Random()  # noqa: S311 - jitter, no secrets
     new_mark = UniqueMarks()
@@ -195,6 +193,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
         new_write_id=new_mark,
         request_timeout=limits.request_timeout,
     )
+    by = counted(tasks, metrics)
     recurring = ElasticsearchRecurringTaskRepository(
         alias=names.recurring_alias,
         connection=connection,
@@ -220,12 +219,12 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
     )
     last_seen = LastSeen(max_tasks=_MAX_REMEMBERED_TASKS, max_bytes=_MAX_REMEMBERED_BYTES)
     broker = ClaimBroker(
-        tasks=tasks,
+        tasks=by.broker,
         last_seen=last_seen,
         clock=clock,
         new_claim_id=lambda: secrets.token_urlsafe(16),
         giving_back=GivingBack(
-            tasks=tasks,
+            tasks=by.giving_back,
             clock=clock,
             random=random,
             background=background,
@@ -238,7 +237,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
         tasks_alias=names.tasks_alias,
         archive_alias=names.archive_alias,
         connection=connection,
-        conditions=_rollover_conditions(settings),
+        conditions=rollover_conditions(settings),
         max_bytes=limits.max_bytes,
         request_timeout=limits.request_timeout,
     )
@@ -252,7 +251,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
     )
     chores = leaders_chores(
         settings,
-        tasks=tasks,
+        tasks=by.reaper,
         archive=archive,
         is_leader=election.elector.is_leader,
         clock=clock,
@@ -261,7 +260,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
     scheduler = leaders_scheduler(
         settings,
         recurring_tasks=recurring,
-        tasks=tasks,
+        tasks=by.scheduler,
         runs=ElasticsearchRunRepository(
             tasks_alias=names.tasks_alias,
             archive_alias=names.archive_alias,
@@ -274,7 +273,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
         clock=clock,
     )
     service = TaskService(
-        tasks=tasks,
+        tasks=by.service,
         archive=archive,
         claimable=broker,
         last_seen=last_seen,
@@ -319,6 +318,7 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
                 ),
                 clock=clock,
                 access_log=settings.logging.access,
+                figures=figures(settings.metrics, metrics),
             ),
             apm,
         ),
@@ -338,6 +338,8 @@ def _build(settings: ServerSettings, client: AsyncElasticsearch, apm: Agent | No
         _reader=reader,
         _background=background,
         _settings=settings,
+        _metrics=metrics,
+        _is_leader=election.elector.is_leader,
     )
     return built
 

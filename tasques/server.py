@@ -17,6 +17,7 @@ from tasques.bootstrap import Application, application
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError
 from tasques.http_protocol import OnePacketProtocol
+from tasques.metrics import NoDirectoryError, shared_metrics
 from tasques.repository.setup_errors import SetupError
 from tasques.settings import BindAddress, ServerSettings
 from tasques.stopping import Stop, ignore_signals
@@ -117,7 +118,17 @@ def serve(
         return 0
 
     grace = (settings.drain_delay + settings.shutdown_timeout).total_seconds()
-    code = Supervisor(count=settings.workers, work=work, grace=grace, on_started=on_started).run()
+    try:
+        with shared_metrics(settings.metrics) as forget:
+            code = Supervisor(
+                count=settings.workers,
+                work=work,
+                grace=grace,
+                on_started=on_started,
+                on_ended=forget,
+            ).run()
+    except NoDirectoryError as error:
+        raise StartError(str(error)) from error
     listener.close()
     if code:
         raise StartError("The server processes can not be kept running: see the log.")
@@ -244,6 +255,7 @@ async def _serve(
             background,
             group.create_task(built.broker.run(), name="claim broker"),
             group.create_task(built.presence.run(lambda: built.broker.is_active), name="presence"),
+            group.create_task(built.watch(), name="figures"),
             group.create_task(
                 _stop_when_told(settings, stop, server, built, background), name="stop"
             ),

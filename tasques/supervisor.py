@@ -57,6 +57,7 @@ class Supervisor:
         work: what each does.
         grace: seconds that they have to end when told to.
         on_started: called once, when all serve for the first time.
+        on_ended: called with the number of each process that ended and is to be replaced.
         clock: for pauses and ages.
     """
 
@@ -64,6 +65,7 @@ class Supervisor:
     work: Work
     grace: float
     on_started: Callable[[], None]
+    on_ended: Callable[[int], None] = lambda _: None
     clock: Clock = field(default_factory=SystemClock)
     _places: list[_Place] = field(default_factory=list)
     _serving: int = 0
@@ -139,6 +141,8 @@ class Supervisor:
 
     def _may_go_on(self, place: _Place, code: int) -> bool:
         """Plan a new start of a process that has ended; False if that would be in vain."""
+        if place.pid is not None:
+            self.on_ended(place.pid)
         place.pid = None
         now = self.clock.monotonic()
         if code == START_FAILED and self._serving == 0:

@@ -25,6 +25,7 @@ from tasques.clock import SystemClock
 from tasques.domain.lease import Leadership
 from tasques.domain.recurring import RecurringTask
 from tasques.http_protocol import OnePacketProtocol
+from tasques.metrics import counted, figures, start_metrics
 from tasques.services.broker_limits import BrokerLimits
 from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
@@ -32,6 +33,7 @@ from tasques.services.last_seen import LastSeen
 from tasques.services.recurring_tasks import RecurringTaskService
 from tasques.services.slots import Slots
 from tasques.services.tasks import TaskService
+from tasques.settings.model import MetricsSettings
 from tasques.unique import UniqueMarks
 
 NOBODY_LEADS = Leadership(None, is_this_server=False)
@@ -58,26 +60,32 @@ def build(
     users: Mapping[str, str] | None = None,
     defaults: RequestDefaults | None = None,
     access_log: bool = True,
+    metrics: MetricsSettings | None = None,
 ) -> InMemoryApi:
     """Wire everything up as the server does, Elasticsearch left out."""
     repository = InMemoryTaskRepository()
+    metrics = metrics or MetricsSettings()
+    counts = start_metrics(metrics)
+    by = counted(repository, counts)
     archive = InMemoryTaskArchive(repository)
     clock = SystemClock()
     random = Random(1)
     background = BackgroundTasks()
     last_seen = LastSeen(max_tasks=1000, max_bytes=10**6)
     broker = ClaimBroker(
-        tasks=repository,
+        tasks=by.broker,
         last_seen=last_seen,
         clock=clock,
         new_claim_id=lambda: uuid4().hex,
-        giving_back=GivingBack(tasks=repository, clock=clock, random=random, background=background),
+        giving_back=GivingBack(
+            tasks=by.giving_back, clock=clock, random=random, background=background
+        ),
         background=background,
         slots=Slots(),
         limits=BrokerLimits(refresh_min_interval=0.01, poll_interval=0.02),
     )
     service = TaskService(
-        tasks=repository,
+        tasks=by.service,
         archive=archive,
         claimable=broker,
         last_seen=last_seen,
@@ -118,6 +126,7 @@ def build(
         ),
         clock=clock,
         access_log=access_log,
+        figures=figures(metrics, counts),
     )
     api = InMemoryApi(app, repository, archive, recurring, changed, broker, background)
     return api

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from os import getpid
 from typing import Final
 
@@ -14,6 +15,7 @@ from tasques.api.answers import send_answer
 from tasques.api.errors import INTERNAL_ERROR, error_answer
 from tasques.api.headers import find_header
 from tasques.api.health import LIVE_PATH, READY_PATH
+from tasques.api.metrics import METRICS_PATH
 from tasques.domain.errors import ShuttingDownError
 from tasques.domain.ports import Clock
 
@@ -22,8 +24,11 @@ log = logging.getLogger("tasques.api.access")
 CLIENT_GONE: Final = 499
 """What is logged as the status when the client left before it was answered."""
 
+OnAnswered = Callable[[str, str | None, int, float], None]
+"""Told of the method, the route's template, the status, and the seconds that it took."""
+
 _STOPPED: Final = ShuttingDownError("The server stopped before the request was complete.")
-_PROBES: Final = frozenset({LIVE_PATH, READY_PATH})
+_PROBES: Final = frozenset({LIVE_PATH, READY_PATH, METRICS_PATH})
 _TRACE_PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\b")
 
 
@@ -33,13 +38,16 @@ class AccessLog:
     Logged are the method, the route's template, the status, the milliseconds, and the trace id of
     a `traceparent` header; never a path, a query, a header or a body. What no one else caught is
     logged here, with its traceback. A request that is cancelled was not complete when the server
-    stopped.
+    stopped. `on_answered` is told of each request but for those of probes.
     """
 
-    def __init__(self, app: ASGIApp, clock: Clock, *, enabled: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, clock: Clock, *, enabled: bool, on_answered: OnAnswered | None = None
+    ) -> None:
         self._app = app
         self._clock = clock
         self._enabled = enabled
+        self._on_answered = on_answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -65,8 +73,11 @@ class AccessLog:
             if status == CLIENT_GONE:
                 await send_answer(noting_send, INTERNAL_ERROR)
         finally:
+            seconds = self._clock.monotonic() - started
             if self._enabled:
-                self._log(scope, status, self._clock.monotonic() - started)
+                self._log(scope, status, seconds)
+            if self._on_answered is not None and (route := _route(scope)) not in _PROBES:
+                self._on_answered(scope["method"], route, status, seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         about = _about(scope, status)
@@ -95,10 +106,14 @@ def _record(level: int, created: float, about: dict[str, object]) -> logging.Log
     return record
 
 
+def _route(scope: Scope) -> str | None:
+    return getattr(scope.get("route"), "path_format", None)
+
+
 def _about(scope: Scope, status: int) -> dict[str, object]:
     about: dict[str, object] = {
         "http.request.method": scope["method"],
-        "http.route": getattr(scope.get("route"), "path_format", None),
+        "http.route": _route(scope),
         "http.response.status_code": status,
     }
     parent = find_header(scope["headers"], b"traceparent")

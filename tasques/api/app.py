@@ -17,6 +17,7 @@ from tasques.api.documentation import documentation_routes
 from tasques.api.errors import install_error_handlers
 from tasques.api.health import Probes, health_routes
 from tasques.api.lean_route import LeanRoutes
+from tasques.api.metrics import Figures, metrics_route
 from tasques.api.paths import EncodedPaths, install_fallback
 from tasques.api.recurring_tasks import RecurringTaskHandlers, recurring_task_routes
 from tasques.api.requests import RequestDefaults
@@ -37,6 +38,7 @@ def create_app(
     probes: Probes,
     clock: Clock,
     access_log: bool,
+    figures: Figures | None = None,
 ) -> ASGIApp:
     """Build the HTTP side of the server.
 
@@ -49,6 +51,7 @@ def create_app(
         probes: tell how the server is.
         clock: for what is due now, and for durations in the access log.
         access_log: whether every request is logged.
+        figures: what is counted; nothing is without.
     """
     auth = BasicAuth(users)
     app = FastAPI(
@@ -63,11 +66,16 @@ def create_app(
     ]
     app.router.routes.extend(lean)
     app.include_router(health_routes(probes))
+    if figures is not None:
+        app.include_router(metrics_route(figures, auth))
     app.router.routes.extend(
         documentation_routes(lambda: api_document(app.routes, version("tasques")))
     )
     install_error_handlers(app)
     install_fallback(app)
     return AccessLog(
-        EncodedPaths(GzipOnDemand(LeanRoutes(lean, otherwise=app))), clock, enabled=access_log
+        EncodedPaths(GzipOnDemand(LeanRoutes(lean, otherwise=app))),
+        clock,
+        enabled=access_log,
+        on_answered=figures.answered if figures is not None else None,
     )

@@ -31,6 +31,11 @@ class BasicAuth:
         """Whether there are users at all."""
         return bool(self._credentials)
 
+    @property
+    def documented(self) -> list[dict[str, list[str]]]:
+        """What the API document says of a route for users: optional where there are none."""
+        return [{"BasicAuth": []}] if self.is_required else [{"BasicAuth": []}, {}]
+
     def check(self, headers: Headers) -> None:
         """Let a user pass.
 

@@ -39,6 +39,7 @@ def api_document(routes: list[BaseRoute], version: str) -> Schema:
             {"name": "tasks", "description": "Enqueue tasks and work on them."},
             {"name": "recurring-tasks", "description": "Enqueue tasks on a schedule."},
             {"name": "health", "description": "For orchestrators and load balancers."},
+            {"name": "metrics", "description": "For Prometheus."},
         ],
     )
     for path in document["paths"].values():

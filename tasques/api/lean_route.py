@@ -44,7 +44,7 @@ class LeanRoute(APIRoute):
             response_model=operation.model,
             response_description=operation.outcome,
             responses=_documented_answers(operation),
-            openapi_extra=_documented_request(operation) | {"security": security(auth)},
+            openapi_extra=_documented_request(operation) | {"security": auth.documented},
         )
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,11 +101,6 @@ class LeanRoutes:
                 }
                 return route
         return None
-
-
-def security(auth: BasicAuth) -> list[dict[str, list[str]]]:
-    """What the API document says of a route for users: optional where there are none."""
-    return [{"BasicAuth": []}] if auth.is_required else [{"BasicAuth": []}, {}]
 
 
 def _documented_request(operation: Operation) -> dict[str, Any]:

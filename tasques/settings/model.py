@@ -208,6 +208,14 @@ class ApmSettings(Section):
     secret_token: Annotated[HeaderSecret | None, BLANK_IS_UNSET] = None
 
 
+class MetricsSettings(Section):
+    """Figures for Prometheus, and who may read them."""
+
+    enabled: Flag = True
+    public: Flag = False
+    max_queues: Annotated[Integer, between(0, 10_000)] = 100
+
+
 class ServerSettings(Section):
     """All settings of a server."""
 
@@ -218,6 +226,7 @@ class ServerSettings(Section):
     workers: Annotated[Integer, between(1, 256)] = 1
     logging: LoggingSettings = LoggingSettings()
     apm: ApmSettings = ApmSettings()
+    metrics: MetricsSettings = MetricsSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     auth: AuthSettings | None = None
     tasks: TaskSettings = TaskSettings()

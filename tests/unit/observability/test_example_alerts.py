@@ -1,0 +1,48 @@
+"""The example rules ask for what is shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from factories import a_claimed_task, a_task
+from scraped import samples
+
+from tasques.observability.metrics import Metrics
+
+RULES = Path(__file__).parents[3] / "docs/prometheus/alerts.yaml"
+README = Path(__file__).parents[3] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def shown():
+    metrics = Metrics(max_queues=9, long_poll=("POST", "/claims"))
+    metrics.created(a_task())
+    metrics.claimed(a_claimed_task())
+    metrics.answered("GET", "/x", 200, 0.1)
+    metrics.answered("POST", "/claims", 200, 0.1)
+    return {name for name, _ in samples(metrics.render().decode())}
+
+
+def rules():
+    return [
+        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+    ]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_a_rule_asks_for_figures_that_there_are(rule, shown):
+    asked = set(re.findall(r"\btasques_\w+", rule["expr"]))
+
+    assert asked <= shown
+    assert asked or rule["alert"] == "TasquesDown"
+    assert rule["annotations"]["summary"]
+    assert rule["expr"].count("(") == rule["expr"].count(")")
+
+
+def test_the_readme_names_each_metric(shown):
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown}
+
+    assert {name for name in families if f"| `{name}` |" not in README.read_text()} == set()
