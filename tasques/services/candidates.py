@@ -208,6 +208,7 @@ class CandidateBuffer:
     _size_when_full: int = 0
     _last_rank: int | None = None
     _fresh_until: float = _NEVER
+    _slots_then: tuple[int, int] = (0, 1)
     _sightings: Sightings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -222,8 +223,8 @@ class CandidateBuffer:
         return len(self._found) * 3 <= self._size_when_full
 
     def is_fresh(self, now: float) -> bool:
-        """Whether the latest search from the top is recent enough to be relied upon."""
-        return now <= self._fresh_until
+        """Whether the latest search from the top is recent enough, and sorted by the slots as they are."""
+        return now <= self._fresh_until and self._slots_then == (self.slots.own, self.slots.count)
 
     def is_ageing(self, now: float) -> bool:
         """Whether it will soon not be recent enough any more, although it is still in use."""
@@ -250,6 +251,7 @@ class CandidateBuffer:
         self._held_back.clear()
         self.searched_at = searched_at
         # A search that took long must still be good for something.
+        self._slots_then = (self.slots.own, self.slots.count)
         self._fresh_until = max(searched_at + _FRESH_SECONDS, answered_at + _LEAST_FRESH_SECONDS)
         self.next_rank = None
         self._sightings.begin(found, is_all=len(found) < size, at=searched_at)

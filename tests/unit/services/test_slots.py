@@ -103,6 +103,15 @@ async def test_processes_number_themselves_alike(house):
     assert [process.slot for process in processes] == [(2, 3), (0, 3), (1, 3)]
 
 
+async def test_processes_that_begin_together_know_each_other_at_once(house):
+    processes = [house.process(name) for name in ("a", "b", "c")]
+    for process in processes:
+        process.run()
+    await house.clock.advance(INTERVAL / 5)
+
+    assert [process.slot for process in processes] == [(0, 3), (1, 3), (2, 3)]
+
+
 async def test_who_comes_later_has_its_number_at_once_and_the_others_soon(house):
     (first,) = await house.running("b")
     assert first.slot == (0, 1)

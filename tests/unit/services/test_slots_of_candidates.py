@@ -330,3 +330,14 @@ async def test_a_process_that_is_about_to_stop_leaves_its_slot_to_the_others(sho
     shop.broker.close()
 
     assert not shop.broker.is_active
+
+
+def test_what_was_found_for_other_slots_is_searched_anew():
+    shelf = Shelf(Slots(0, 1))
+    shelf.search(*OWN[:3], *FOREIGN[:3])
+    assert shelf.buffer.is_fresh(NOW)
+
+    shelf.slots.count = 2
+    assert not shelf.buffer.is_fresh(NOW)
+    shelf.search(*OWN[:3], *FOREIGN[:3])
+    assert shelf.buffer.is_fresh(NOW)
