@@ -30,6 +30,7 @@ def agent():
         service_name="tests",
         central_config=False,
         cloud_provider=False,
+        disable_log_record_factory=True,  # it would stay for the whole process
         disable_send=True,
         instrument=False,
         metrics_interval="0ms",
