@@ -24,9 +24,8 @@ from tasques.domain.task import Task
 from tasques.services.tasks import Finish, TaskService
 
 _LEVELS_ABOVE: Final = 2  # the list, and the item in it
-_PORTION: Final = (
-    20  # items that are worked on in one turn of the event loop, a millisecond's worth
-)
+# Items that are worked on in one turn of the event loop: a millisecond's worth.
+_PORTION: Final = 20
 
 Given = TypeVar("Given")
 

@@ -223,7 +223,7 @@ class CandidateBuffer:
         return len(self._found) * 3 <= self._size_when_full
 
     def is_fresh(self, now: float) -> bool:
-        """Whether the latest search from the top is recent enough, and sorted by the slots as they are."""
+        """Whether the latest search from the top is recent, and sorted by the present slots."""
         return now <= self._fresh_until and self._slots_then == (self.slots.own, self.slots.count)
 
     def is_ageing(self, now: float) -> bool:
@@ -250,8 +250,8 @@ class CandidateBuffer:
         self._found.clear()
         self._held_back.clear()
         self.searched_at = searched_at
-        # A search that took long must still be good for something.
         self._slots_then = (self.slots.own, self.slots.count)
+        # A search that took long must still be good for something.
         self._fresh_until = max(searched_at + _FRESH_SECONDS, answered_at + _LEAST_FRESH_SECONDS)
         self.next_rank = None
         self._sightings.begin(found, is_all=len(found) < size, at=searched_at)
