@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
-from tasques.repository.setup_errors import SetupError
+from tasques.repository.authorities import FollowedAuthorities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +21,7 @@ class ClientOptions:
         addresses: URLs with ports.
         user: name and password, or None.
         api_key: the encoded key, or None; goes before the user.
-        ca_file: certificates to trust instead of the system's, or None.
+        ca_file: authorities to trust instead of the system's, or None. It may be replaced.
         verify_certificates: whether to check who answers.
         request_timeout: seconds for one request.
         connections: for each node at most.
@@ -62,20 +61,9 @@ def build_client(options: ClientOptions) -> AsyncElasticsearch:
     if (authorization := options.authorization) is not None:
         arguments["headers"] = {"authorization": authorization}
     if any(address.startswith("https:") for address in options.addresses):
-        arguments["verify_certs"] = options.verify_certificates
-        arguments["ssl_show_warn"] = False
-        if options.ca_file is not None:
-            _check_certificates(options.ca_file)
-            arguments["ca_certs"] = str(options.ca_file)
+        if options.verify_certificates and options.ca_file is not None:
+            arguments["ssl_context"] = FollowedAuthorities(options.ca_file)
+        else:
+            arguments["verify_certs"] = options.verify_certificates
+            arguments["ssl_show_warn"] = False
     return AsyncElasticsearch(list(options.addresses), **arguments)
-
-
-def _check_certificates(file: Path) -> None:
-    try:
-        ssl.create_default_context(cafile=file)
-    except ssl.SSLError as error:
-        raise SetupError(
-            f"There is no certificate in {file} (it must be in PEM format)."
-        ) from error
-    except OSError as error:
-        raise SetupError(f"Can not read the certificates in {file}: {error.strerror}.") from error
