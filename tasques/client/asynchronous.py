@@ -20,7 +20,14 @@ from tasques.client.models import (
     Task,
     TaskResult,
 )
-from tasques.client.transport import Calls, answer_of, check_url, httpx_arguments, no_answer
+from tasques.client.transport import (
+    PAST_PROXIES,
+    Calls,
+    answer_of,
+    check_url,
+    httpx_arguments,
+    no_answer,
+)
 from tasques.clock import SystemClock
 
 T = TypeVar("T")
@@ -57,7 +64,9 @@ class AsyncClient:
         self._clock = SystemClock()
         self._calls = Calls(timeout.total_seconds())
         check_url(url)
-        self._http = httpx.AsyncClient(base_url=url, auth=auth, verify=verify, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=url, auth=auth, verify=verify, transport=transport, mounts=PAST_PROXIES
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -21,7 +21,14 @@ from tasques.client.models import (
     Task,
     TaskResult,
 )
-from tasques.client.transport import Calls, answer_of, check_url, httpx_arguments, no_answer
+from tasques.client.transport import (
+    PAST_PROXIES,
+    Calls,
+    answer_of,
+    check_url,
+    httpx_arguments,
+    no_answer,
+)
 
 T = TypeVar("T")
 
@@ -56,7 +63,9 @@ class Client:
     ) -> None:
         self._calls = Calls(timeout.total_seconds())
         check_url(url)
-        self._http = httpx.Client(base_url=url, auth=auth, verify=verify, transport=transport)
+        self._http = httpx.Client(
+            base_url=url, auth=auth, verify=verify, transport=transport, mounts=PAST_PROXIES
+        )
 
     def __enter__(self) -> Self:
         return self

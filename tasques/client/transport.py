@@ -22,6 +22,11 @@ CONNECT_TIMEOUT: Final = 5.0
 TRY_TIMEOUT: Final = 10.0
 """A server answers within 8 seconds, if only to say that it can not."""
 
+PAST_PROXIES: Final[dict[str, None]] = dict.fromkeys(
+    f"all://{host}" for host in ("localhost", "127.0.0.1", "[::1]")
+)
+"""Mounts by which httpx asks this machine itself, whatever HTTP_PROXY says."""
+
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _ID_BYTES: Final = 16
 

@@ -89,6 +89,20 @@ async def test_a_task_lives_its_life(client, queue):
         await client.failed(claimed)
 
 
+async def test_a_proxy_is_not_asked_for_what_is_on_this_machine(address, monkeypatch):
+    """As servers do not ask it for their Elasticsearch."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # a dead one
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    with Client(address) as blocking, pytest.raises(NotFoundError):
+        await asyncio.to_thread(blocking.get, "q", "nowhere")
+    async with AsyncClient(address) as asynchronous:
+        with pytest.raises(NotFoundError):
+            await asynchronous.get("q", "nowhere")
+
+
 async def test_everything_about_a_task_can_be_said(client, queue):
     at = datetime(2040, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
     new = NewTask(
