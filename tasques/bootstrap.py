@@ -27,10 +27,11 @@ from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.election import candidate
 from tasques.limits import broker_limits, request_defaults, write_limits
-from tasques.metrics import counted, figures, start_metrics
+from tasques.metrics import backlogs, counted, figures, start_metrics
+from tasques.reaching import client_options
 from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter
-from tasques.repository.client import ClientOptions, build_client
+from tasques.repository.client import build_client
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
 from tasques.repository.presence import ElasticsearchPresenceRepository
@@ -146,19 +147,6 @@ async def run_setup(settings: ServerSettings) -> SetupReport:
             refresh_interval=store.refresh_interval,
             archive_policy=archive_policy(settings, names),
         )
-
-
-def client_options(settings: ServerSettings) -> ClientOptions:
-    """How to reach Elasticsearch, from the settings."""
-    store = settings.elasticsearch
-    return ClientOptions(
-        addresses=store.addresses,
-        user=(store.user.name, store.user.password.get_secret_value()) if store.user else None,
-        api_key=store.api_key.get_secret_value() if store.api_key else None,
-        ca_file=store.ca_file,
-        verify_certificates=store.verify_certificates,
-        request_timeout=store.request_timeout.total_seconds(),
-    )
 
 
 def _build(
@@ -318,7 +306,13 @@ def _build(
                 ),
                 clock=clock,
                 access_log=settings.logging.access,
-                figures=figures(settings.metrics, metrics),
+                figures=figures(
+                    settings.metrics,
+                    metrics,
+                    find_backlogs=backlogs(settings, connection, clock).read,
+                    clock=clock,
+                    background=background,
+                ),
             ),
             apm,
         ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -11,8 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from tasques.api.metrics import Figures
 from tasques.api.operations import claim_tasks
-from tasques.domain.ports import TaskRepository
+from tasques.background_tasks import BackgroundTasks
+from tasques.domain.backlog import Backlog
+from tasques.domain.ports import Clock, TaskRepository
 from tasques.observability.counting import CountingTaskRepository
+from tasques.repository.backlogs import ElasticsearchBacklogs
+from tasques.repository.connection import Connection
+from tasques.repository.indices import IndexNames
+from tasques.settings import ServerSettings
 from tasques.settings.model import MetricsSettings
 
 if TYPE_CHECKING:
@@ -81,11 +88,47 @@ def _forget(pid: int) -> None:
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def figures(settings: MetricsSettings, metrics: Metrics | None) -> Figures | None:
-    """What the HTTP side has to know."""
+def backlogs(
+    settings: ServerSettings, connection: Connection, clock: Clock
+) -> ElasticsearchBacklogs:
+    """What counts what is in the queues."""
+    names = IndexNames(settings.elasticsearch.index_prefix)
+    return ElasticsearchBacklogs(
+        tasks_alias=names.tasks_alias,
+        archive_alias=names.archive_alias,
+        connection=connection,
+        clock=clock,
+        max_queues=settings.metrics.max_queues,
+        request_timeout=settings.elasticsearch.request_timeout.total_seconds(),
+    )
+
+
+def figures(
+    settings: MetricsSettings,
+    metrics: Metrics | None,
+    *,
+    find_backlogs: Callable[[], Awaitable[Mapping[str | None, Backlog]]],
+    clock: Clock,
+    background: BackgroundTasks,
+) -> Figures | None:
+    """What the HTTP side has to know; `find_backlogs` counts what is in the queues."""
     if metrics is None:
         return None
-    return Figures(render=metrics.render, answered=metrics.answered, public=settings.public)
+    from tasques.observability.backlogs import BacklogFigures  # noqa: PLC0415 - as above
+
+    in_queues = BacklogFigures(
+        find_backlogs,
+        clock=clock,
+        background=background,
+        interval=settings.queue_interval.total_seconds(),
+    )
+
+    async def render() -> bytes:
+        await in_queues.refresh()
+        # With several processes it reads files of all of them.
+        return await asyncio.to_thread(lambda: metrics.render() + in_queues.render())
+
+    return Figures(render=render, answered=metrics.answered, public=settings.public)
 
 
 def counted(tasks: TaskRepository, metrics: Metrics | None) -> CountedTasks:

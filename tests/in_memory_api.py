@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -22,6 +22,7 @@ from tasques.api.health import Probes
 from tasques.api.requests import RequestDefaults
 from tasques.background_tasks import BackgroundTasks
 from tasques.clock import SystemClock
+from tasques.domain.backlog import Backlog
 from tasques.domain.lease import Leadership
 from tasques.domain.recurring import RecurringTask
 from tasques.http_protocol import OnePacketProtocol
@@ -53,6 +54,7 @@ class InMemoryApi:
     not_ready: str | Exception | None = None
     leadership: Leadership = NOBODY_LEADS
     warnings: Sequence[str] = ()
+    backlogs: Mapping[str | None, Backlog] = field(default_factory=dict)
 
 
 def build(
@@ -113,6 +115,9 @@ def build(
             raise api.not_ready
         return api.not_ready
 
+    async def find_backlogs() -> Mapping[str | None, Backlog]:
+        return api.backlogs
+
     app = create_app(
         tasks=service,
         claims=broker,
@@ -126,7 +131,13 @@ def build(
         ),
         clock=clock,
         access_log=access_log,
-        figures=figures(metrics, counts),
+        figures=figures(
+            metrics,
+            counts,
+            find_backlogs=find_backlogs,
+            clock=clock,
+            background=background,
+        ),
     )
     api = InMemoryApi(app, repository, archive, recurring, changed, broker, background)
     return api

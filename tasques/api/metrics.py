@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,13 +25,13 @@ class Figures:
     """What is counted.
 
     Attributes:
-        render: writes the figures in Prometheus' text format; may run in any thread.
+        render: writes the figures in Prometheus' text format.
         answered: is told of the method, the route's template, the status and the seconds of each
             request.
         public: whether those may read the figures who are no users.
     """
 
-    render: Callable[[], bytes]
+    render: Callable[[], Awaitable[bytes]]
     answered: Callable[[str, str | None, int, float], None]
     public: bool
 
@@ -55,7 +54,6 @@ def metrics_route(figures: Figures, auth: BasicAuth) -> APIRouter:
         """What has happened since the server was started, and what is the case now."""
         if not figures.public:
             auth.check(request.scope["headers"])
-        # With several processes it reads files of all of them.
-        return PlainTextResponse(await asyncio.to_thread(figures.render), media_type=_FORMAT)
+        return PlainTextResponse(await figures.render(), media_type=_FORMAT)
 
     return router

@@ -213,7 +213,8 @@ class MetricsSettings(Section):
 
     enabled: Flag = True
     public: Flag = False
-    max_queues: Annotated[Integer, between(0, 10_000)] = 100
+    max_queues: Annotated[Integer, between(0, 5_000)] = 100
+    queue_interval: Annotated[Duration, lasting("1s", "1h")] = timedelta(seconds=10)
 
 
 class ServerSettings(Section):

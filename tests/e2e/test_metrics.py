@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.request import urlopen
 
 import pytest
+from gates import proxied
 from http_calls import Caller
 from processes import descendants, run, running, wait_until
-from scraped import events, value
+from proxy import delay_request, drop_request
+from scraped import events, samples, value
 
 pytestmark = pytest.mark.elasticsearch
 
@@ -28,14 +30,15 @@ def server_with(elasticsearch_url, prefix, tmp_path):
         "elasticsearch.index_prefix": prefix,
         "elasticsearch.replicas": 0,
         "recurring.timed_out_tasks_reaper.run_interval": "100ms",
+        "metrics.queue_interval": "1s",
     }
     run("setup", folder=tmp_path, settings=settings)
 
-    def make(workers):
+    def make(workers, **others):
         return running(
             "server",
             folder=tmp_path,
-            settings=settings | {"workers": workers},
+            settings=settings | {"workers": workers} | others,
             environment={"TMPDIR": str(tmp_path / "tmp")},
         )
 
@@ -97,12 +100,25 @@ def test_the_counts_are_exact(server_with, workers, tmp_path):
         name = "tasques_claim_request_duration_seconds_count"
         assert value(text, name, {"status": "200"}) == claims
         assert value(text, "tasques_task_wait_seconds_count", {"queue": "q0"}) == each + each // 5
+        in_queues = {("late", "dead"): 1}
+        for number in range(CLIENTS):
+            in_queues |= {(f"q{number}", state): each // 2 for state in ("done", "failed")}
+        wait_until(lambda: depths(scrape(address)) == in_queues, "they are counted, once")
         wait_until(lambda: value(scrape(address), "tasques_leader") == 1, "one leads")
         with caller.parked("nothing", 3):
             wait_until(lambda: value(scrape(address), "tasques_parked_claims") == 3, "3 wait")
         wait_until(lambda: value(scrape(address), "tasques_parked_claims") == 0, "none waits")
         server.assert_calm()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def depths(text):
+    """How many tasks are in a queue and a state, where there are any."""
+    return {
+        (dict(labels)["queue"], dict(labels)["state"]): value
+        for (name, labels), value in samples(text).items()
+        if name == "tasques_queue_depth" and value
+    }
 
 
 def _once_dead(address):
@@ -130,3 +146,25 @@ def _parked(address):
         return value(scrape(address), "tasques_parked_claims")
     except OSError:  # nobody listens yet
         return None
+
+
+@pytest.mark.parametrize("fault", [drop_request, delay_request(60.0)], ids=["gone", "hangs"])
+def test_figures_are_shown_while_elasticsearch_does_not_answer(
+    server_with, elasticsearch_url, fault
+):
+    with (
+        proxied(elasticsearch_url) as proxy,
+        server_with(1, **{"elasticsearch.addresses": proxy.url}) as server,
+    ):
+        address = server.wait_until_ready()
+        Caller(address).create(queue="q")
+        wait_until(lambda: depths(scrape(address)) == {("q", "queued"): 1}, "it is counted")
+        proxy.fault = fault
+        told = "the queues can not be counted"
+        wait_until(lambda: scrape(address) and told in server.output, "it was missed")
+
+        assert events(scrape(address)) == {("q", "created"): 1}
+
+        proxy.fault = None
+        told = "the queues can be counted again"
+        wait_until(lambda: scrape(address) and told in server.output, "it is back")
