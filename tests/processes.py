@@ -50,7 +50,7 @@ class Command:
             self.process = subprocess.Popen(
                 [TASQUES, *arguments],
                 cwd=folder,
-                env=_environment(settings or {}) | (environment or {}),
+                env=environment_of(settings or {}) | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -154,7 +154,7 @@ def run(
     done = subprocess.run(
         [TASQUES, *arguments],
         cwd=folder,
-        env=_environment(settings or {}) | (environment or {}),
+        env=environment_of(settings or {}) | (environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -222,7 +222,7 @@ def status_of(url: str, timeout: float = 5.0) -> int | None:
         connection.close()
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """The environment of the tests, whose settings are gone by now, with those for a command."""
     variables = {
         f"TASQUES_SERVER_{key.replace('.', '_').upper()}": str(value)

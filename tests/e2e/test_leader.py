@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 from leaders import Cluster, History, Member
-from processes import PATIENCE, run, running, wait_until
+from processes import PATIENCE, environment_of, run, running, wait_until
 
 pytestmark = pytest.mark.elasticsearch
 
@@ -179,13 +179,10 @@ main()
 def test_a_bug_in_a_loop_ends_the_process_with_an_error(tmp_path, settings, module, name):
     """A server that can not do its part does not serve on half-alive."""
     run("setup", folder=tmp_path, settings=settings)
-    variables = {
-        f"TASQUES_SERVER_{key.replace('.', '_').upper()}": value for key, value in settings.items()
-    }
     ended = subprocess.run(
         [sys.executable, "-c", A_SERVER_WITH_A_BUG.format(module=module, name=name), "server"],
         cwd=tmp_path,
-        env={**os.environ, **{key: str(value) for key, value in variables.items()}},
+        env=environment_of(settings),
         capture_output=True,
         check=False,
         text=True,

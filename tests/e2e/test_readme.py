@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from documented import ROOT, require_curl
 from processes import run, running
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 LEFT_OUT = "..."
 
 
@@ -42,8 +40,7 @@ def pattern_of(answer):
 @pytest.mark.elasticsearch
 def test_the_examples_are_answered_as_shown(elasticsearch_url, prefix, tmp_path):
     """Whoever copies the commands one by one sees what the README shows."""
-    if shutil.which("curl") is None and os.environ.get("CI") != "true":
-        pytest.skip("no curl: install the package `curl`")
+    require_curl()
     settings = {
         "bind_address": "127.0.0.1:0",
         "elasticsearch.addresses": elasticsearch_url,
