@@ -40,6 +40,7 @@ class TaskDefinition:
     processing_timeout: timedelta
     args: JsonText | None = None
     context: JsonText | None = None
+    unknown_members: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,8 @@ class RecurringTask:
         is_deleted: clients do not see it any more; it goes when nothing is pending.
         incarnation: tells it from an earlier one of the same id.
         version: of the document that was read or written; None before the first write.
-        unknown_members: from a newer Tasques, written back as they were.
+        unknown_members: from a newer Tasques, written back as they were; so are `unknown_metadata`,
+            and those of the definition unless a client replaces it.
     """
 
     id: str
@@ -105,6 +107,7 @@ class RecurringTask:
     is_deleted: bool = False
     version: Version | None = None
     unknown_members: Mapping[str, object] = field(default_factory=dict)
+    unknown_metadata: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def start(cls, new: NewRecurringTask, *, at: datetime, incarnation: str) -> RecurringTask:

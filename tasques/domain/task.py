@@ -58,6 +58,7 @@ class Report(NamedTuple):
 
     at: datetime
     data: JsonText | None = None
+    unknown_members: Mapping[str, object] = NOTHING_UNKNOWN
 
 
 class Result(NamedTuple):
@@ -82,6 +83,7 @@ class Claim(NamedTuple):
     last_report: Report | None = None
     result: Result | None = None
     wait_ms: int | None = None
+    unknown_members: Mapping[str, object] = NOTHING_UNKNOWN
 
     @property
     def run_ms(self) -> int | None:
@@ -114,8 +116,8 @@ class Task(NamedTuple):
 
     `attempted` counts claims less unclaims; with `retry_times` R there are R + 1 attempts.
     `incarnation` tells this task from an earlier one of the same id. `version` is that of the
-    document that was read or written; None before the first write. `unknown_members` came from a
-    newer Tasques and are written back as they were. `archived` tells that the task has been moved
+    document that was read or written; None before the first write. What is unknown came from a
+    newer Tasques and is written back as it was. `archived` tells that the task has been moved
     to the archive, where nothing changes it any more.
     """
 
@@ -139,6 +141,7 @@ class Task(NamedTuple):
     scheduled_for: datetime | None = None
     version: Version | None = None
     unknown_members: Mapping[str, object] = NOTHING_UNKNOWN
+    unknown_metadata: Mapping[str, object] = NOTHING_UNKNOWN
     archived: bool = False
 
     @classmethod

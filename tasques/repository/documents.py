@@ -10,7 +10,6 @@ claimable tasks is a search for `due_at`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import Final
@@ -35,6 +34,7 @@ from tasques.repository.members import (
     member,
     optional_instant,
     optional_member,
+    unknown_members,
 )
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -65,6 +65,20 @@ _KNOWN_MEMBERS: Final = frozenset(
         "write_id",
     }
 )
+_KNOWN_OF_CLAIM: Final = frozenset(
+    {
+        "claim_id",
+        "claimed_at",
+        "last_report",
+        "result",
+        "run_ms",
+        "times_out_at",
+        "wait_ms",
+        "worker_id",
+    }
+)
+_KNOWN_OF_REPORT: Final = frozenset({"at", "data"})
+_KNOWN_OF_METADATA: Final = frozenset({"created_at", "modified_at"})
 
 
 def document_id(queue: str, task_id: str) -> str:
@@ -92,6 +106,7 @@ def to_document(task: Task, write_id: str) -> bytes:
         "run_at": task.run_at,
         "last_enqueued_at": task.last_enqueued_at,
         "metadata": {
+            **task.unknown_metadata,
             "created_at": task.created_at,
             "modified_at": task.modified_at,
         },
@@ -123,6 +138,7 @@ def to_document(task: Task, write_id: str) -> bytes:
 
 def _claim_document(claim: Claim) -> dict[str, object]:
     document: dict[str, object] = {
+        **claim.unknown_members,
         "worker_id": claim.worker_id,
         "claimed_at": claim.claimed_at,
         "times_out_at": claim.times_out_at,
@@ -130,7 +146,8 @@ def _claim_document(claim: Claim) -> dict[str, object]:
     if claim.claim_id is not None:
         document["claim_id"] = claim.claim_id
     if (report := claim.last_report) is not None:
-        document["last_report"] = _present(at=report.at, data=report.data)
+        members = _present(at=report.at, data=report.data)
+        document["last_report"] = {**report.unknown_members, **members}
     if claim.wait_ms is not None:
         document["wait_ms"] = claim.wait_ms
     return document
@@ -193,7 +210,8 @@ def _task_from(source: Source, version: Version) -> Task:
         recurring_task_id=optional_member(str, source, "recurring_task_id"),
         scheduled_for=optional_instant(source, "scheduled_for"),
         version=version,
-        unknown_members=_unknown_members(source),
+        unknown_members=unknown_members(source, _KNOWN_MEMBERS),
+        unknown_metadata=unknown_members(metadata, _KNOWN_OF_METADATA),
     )
 
 
@@ -218,12 +236,6 @@ def _json_text(source: Source, name: str) -> JsonText | None:
     return None if text is None else JsonText(text)
 
 
-def _unknown_members(source: Source) -> Mapping[str, object]:
-    if source.keys() <= _KNOWN_MEMBERS:
-        return {}
-    return {name: source[name] for name in source.keys() - _KNOWN_MEMBERS}
-
-
 def _claim_from(source: Source) -> Claim:
     report = optional_member(dict, source, "last_report")
     result = optional_member(dict, source, "result")
@@ -235,11 +247,16 @@ def _claim_from(source: Source) -> Claim:
         last_report=None if report is None else _report_from(report),
         result=None if result is None else _result_from(result),
         wait_ms=optional_member(int, source, "wait_ms"),
+        unknown_members=unknown_members(source, _KNOWN_OF_CLAIM),
     )
 
 
 def _report_from(source: Source) -> Report:
-    return Report(at=instant(source, "at"), data=_json_text(source, "data"))
+    return Report(
+        at=instant(source, "at"),
+        data=_json_text(source, "data"),
+        unknown_members=unknown_members(source, _KNOWN_OF_REPORT),
+    )
 
 
 def _result_from(source: Source) -> Result:

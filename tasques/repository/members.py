@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from tasques.domain.task import NOTHING_UNKNOWN
+
 Kind = TypeVar("Kind")
 Source = Mapping[str, Any]
 
@@ -15,6 +17,13 @@ class WrongMemberError(Exception):
 
     def __init__(self, name: str, value: object) -> None:
         super().__init__(f"{name!r} can not be {value!r:.100}")
+
+
+def unknown_members(source: Source, known: frozenset[str]) -> Source:
+    """What a newer version put in."""
+    if source.keys() <= known:
+        return NOTHING_UNKNOWN
+    return {name: source[name] for name in source.keys() - known}
 
 
 def member(kind: type[Kind], source: Source, name: str) -> Kind:

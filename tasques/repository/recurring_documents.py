@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import orjson
 
@@ -20,6 +19,7 @@ from tasques.domain.recurring import (
     TaskDefinition,
 )
 from tasques.domain.task import JsonText, Version
+from tasques.repository.members import Source, unknown_members
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _KNOWN_MEMBERS: Final = frozenset(
@@ -42,6 +42,10 @@ _KNOWN_MEMBERS: Final = frozenset(
         "write_id",
     }
 )
+_KNOWN_OF_METADATA: Final = frozenset({"created_at", "modified_at"})
+_KNOWN_OF_DEFINITION: Final = frozenset(
+    {"args", "context", "kind", "priority", "processing_timeout", "queue", "retry_times"}
+)
 _MAKES_NO_SENSE: Final = (
     AttributeError,
     InvalidRequestError,
@@ -51,7 +55,6 @@ _MAKES_NO_SENSE: Final = (
     ValueError,
 )
 
-Source = Mapping[str, Any]
 T = TypeVar("T")
 
 
@@ -75,6 +78,7 @@ def to_document(task: RecurringTask, write_id: str) -> bytes:
         "is_deleted": task.is_deleted,
         "schedule_since": format_instant(task.schedule_since),
         "metadata": {
+            **task.unknown_metadata,
             "created_at": format_instant(task.created_at),
             "modified_at": format_instant(task.modified_at),
         },
@@ -87,6 +91,7 @@ def to_document(task: RecurringTask, write_id: str) -> bytes:
 
 def _definition_document(definition: TaskDefinition) -> dict[str, object]:
     document: dict[str, object] = {
+        **definition.unknown_members,
         "queue": definition.queue,
         "kind": definition.kind,
         "retry_times": definition.retry_times,
@@ -146,7 +151,8 @@ def _task(source: Source, version: Version, found_id: str) -> RecurringTask:
         is_deleted=_member(source, "is_deleted", bool),
         incarnation=_member(source, "incarnation", str),
         version=version,
-        unknown_members={name: source[name] for name in source.keys() - _KNOWN_MEMBERS},
+        unknown_members=unknown_members(source, _KNOWN_MEMBERS),
+        unknown_metadata=unknown_members(metadata, _KNOWN_OF_METADATA),
     )
 
 
@@ -167,6 +173,7 @@ def _definition(source: Source) -> TaskDefinition:
         processing_timeout=timedelta(microseconds=nanoseconds // 1000),
         args=None if args is None else JsonText(args),
         context=None if context is None else JsonText(context),
+        unknown_members=unknown_members(source, _KNOWN_OF_DEFINITION),
     )
 
 

@@ -87,6 +87,7 @@ def with_everything_kept() -> Task:
         scheduled_for=START,
         version=Version(7, 2),
         unknown_members=MappingProxyType({"colour": "blue"}),
+        unknown_metadata=MappingProxyType({"colour": "red"}),
         priority=-3,
     )
 

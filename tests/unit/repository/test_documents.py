@@ -32,7 +32,17 @@ integers = st.integers(-(2**63), 2**63 - 1)
 optional_text = st.none() | text
 optional_json = st.none() | json_text
 
-reports = st.builds(Report, at=instants, data=optional_json)
+unknown = st.dictionaries(
+    text.map(lambda name: f"new_{name}"),
+    st.recursive(
+        st.none() | st.booleans() | integers | text,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+        max_leaves=5,
+    ),
+    max_size=3,
+)
+
+reports = st.builds(Report, at=instants, data=optional_json, unknown_members=unknown)
 results = st.builds(Result, at=instants, success=optional_json, failure=optional_json)
 claims = st.builds(
     Claim,
@@ -43,15 +53,7 @@ claims = st.builds(
     last_report=st.none() | reports,
     result=st.none() | results,
     wait_ms=st.none() | integers,
-)
-unknown = st.dictionaries(
-    text.map(lambda name: f"new_{name}"),
-    st.recursive(
-        st.none() | st.booleans() | integers | text,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
-        max_leaves=5,
-    ),
-    max_size=3,
+    unknown_members=unknown,
 )
 tasks = st.builds(
     Task,
@@ -75,6 +77,7 @@ tasks = st.builds(
     scheduled_for=st.none() | instants,
     version=st.just(VERSION),
     unknown_members=unknown,
+    unknown_metadata=unknown,
     archived=st.just(False),  # noqa: FBT003 - the value, not a flag
 )
 
@@ -112,6 +115,35 @@ def test_members_of_a_newer_version_are_kept_but_never_win():
 
     assert task.unknown_members == {"colour": "blue", "sizes": {"b": [1, None]}}
     assert stored(task) == source
+
+
+def test_members_of_a_newer_version_are_kept_in_objects_too():
+    claimed = a_claimed_task().report(worker_id="worker-1", at=START, data=None)
+    source = stored(claimed)
+    for each in (source["metadata"], source["last_claimed"], source["last_claimed"]["last_report"]):
+        each["colour"] = ["blue"]
+
+    task = from_document(source, VERSION, "found")
+    assert stored(task) == source
+
+    done = stored(task.complete(worker_id="worker-1", at=START, success=None))
+    assert done["metadata"]["colour"] == ["blue"]
+    assert done["last_claimed"]["colour"] == ["blue"]
+    assert done["last_claimed"]["last_report"]["colour"] == ["blue"]
+
+
+def test_what_a_newer_version_says_of_a_claim_or_report_goes_with_it():
+    source = stored(a_claimed_task().report(worker_id="worker-1", at=START, data=None))
+    source["last_claimed"]["colour"] = source["last_claimed"]["last_report"]["colour"] = "blue"
+    task = from_document(source, VERSION, "found")
+
+    reported = stored(task.report(worker_id="worker-1", at=START, data=None))
+    assert reported["last_claimed"]["colour"] == "blue"
+    assert "colour" not in reported["last_claimed"]["last_report"]
+    again = task.unclaim(worker_id="worker-1", at=START).claim(
+        worker_id="worker-2", at=START, claim_id="claim-2"
+    )
+    assert "colour" not in stored(again)["last_claimed"]
 
 
 def test_a_failed_task_can_be_searched_by_its_message():

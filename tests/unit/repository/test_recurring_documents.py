@@ -36,6 +36,17 @@ def test_what_is_written_is_read():
     assert read(orjson.loads(to_document(task, "w"))) == task
 
 
+def test_members_of_a_newer_version_are_kept_in_objects_too():
+    document = a_document()
+    document["metadata"]["colour"] = document["task_definition"]["colour"] = ["blue"]
+
+    task = read(document)
+
+    assert orjson.loads(to_document(task.settle(), "w")) == {
+        name: value for name, value in document.items() if name != "pending"
+    }
+
+
 def test_every_member_is_in_the_mapping():
     def names(members, fields):
         assert members.keys() <= fields.keys()
