@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from os import getpid
 from typing import Final
@@ -13,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasques.api.answers import send_answer
 from tasques.api.errors import INTERNAL_ERROR, error_answer
-from tasques.api.headers import find_header
 from tasques.api.health import LIVE_PATH, READY_PATH
 from tasques.api.metrics import METRICS_PATH
+from tasques.api.trace_context import read_trace_id
 from tasques.domain.errors import ShuttingDownError
 from tasques.domain.ports import Clock
 
@@ -29,7 +28,6 @@ OnAnswered = Callable[[str, str | None, int, float], None]
 
 _STOPPED: Final = ShuttingDownError("The server stopped before the request was complete.")
 _PROBES: Final = frozenset({LIVE_PATH, READY_PATH, METRICS_PATH})
-_TRACE_PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\b")
 
 
 class AccessLog:
@@ -116,7 +114,6 @@ def _about(scope: Scope, status: int) -> dict[str, object]:
         "http.route": _route(scope),
         "http.response.status_code": status,
     }
-    parent = find_header(scope["headers"], b"traceparent")
-    if parent is not None and (trace := _TRACE_PARENT.match(parent)):
-        about["trace.id"] = trace[1].decode()
+    if (trace_id := read_trace_id(scope["headers"])) is not None:
+        about["trace.id"] = trace_id
     return about

@@ -17,6 +17,7 @@ from tasques.api.headers import read_worker_id
 from tasques.api.lean_route import LeanRoute
 from tasques.api.representation import task_json
 from tasques.api.requests import NewTask, RequestDefaults, TaskResult, items_of, read_item
+from tasques.api.trace_context import traceparent_of
 from tasques.domain import task as domain
 from tasques.domain.errors import InvalidRequestError, TasquesError
 from tasques.domain.ports import Clock
@@ -42,10 +43,14 @@ class BatchHandlers:
         """Enqueue tasks."""
         items = items_of(await self._members(scope, receive), "tasks")
         now = self._clock.now()
+        traceparent = traceparent_of(scope)
 
         def read(item: Any) -> domain.NewTask:
             return read_item(item, NewTask).to_domain(
-                self._defaults, new_id=self._tasks.new_task_id, now=now
+                self._defaults,
+                new_id=self._tasks.new_task_id,
+                now=now,
+                traceparent=traceparent,
             )
 
         return await _answer_each(items, read, self._tasks.create_all, status=201)

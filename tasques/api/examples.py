@@ -36,6 +36,7 @@ QUEUED_TASK: Final[Example] = {
         "modified_at": "2026-03-01T12:00:00.25Z",
         "version": {"seq_num": 4012, "primary_term": 1},
     },
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 }
 _CLAIM: Final[Example] = {
     "worker_id": "mailer-7",

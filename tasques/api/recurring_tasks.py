@@ -18,6 +18,7 @@ from tasques.api.recurring_representation import instants_json, recurring_task_j
 from tasques.api.recurring_requests import NewRecurringTask, RecurringTaskUpdate
 from tasques.api.representation import task_json
 from tasques.api.requests import RequestDefaults
+from tasques.api.trace_context import traceparent_of
 from tasques.domain.errors import InvalidRequestError
 from tasques.domain.names import check_recurring_task_id
 from tasques.domain.ports import Clock
@@ -80,7 +81,8 @@ class RecurringTaskHandlers:
     async def run(self, scope: Scope, _: Receive) -> Answer:
         """Enqueue a task now."""
         recurring_task_id, key = _id_in_path(scope), _read_key(scope)
-        task = await self._recurring_tasks.run(recurring_task_id, key)
+        traceparent = traceparent_of(scope)
+        task = await self._recurring_tasks.run(recurring_task_id, key, traceparent=traceparent)
         return Answer(201, task_json(task) + b"\n")
 
     async def _members(self, scope: Scope, receive: Receive) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def _members(task: Task) -> dict[str, Any]:
         members["last_claimed"] = _claim(task.last_claimed)
     members["last_enqueued_at"] = task.last_enqueued_at
     members["metadata"] = metadata(task.created_at, task.modified_at, task.version)
+    if task.traceparent is not None:
+        members["traceparent"] = task.traceparent
     if task.recurring_task_id is not None:
         members["recurring_task_id"] = task.recurring_task_id
     if task.scheduled_for is not None:

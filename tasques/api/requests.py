@@ -123,7 +123,12 @@ class NewTask(RequestBody):
     ] = None
 
     def to_domain(
-        self, defaults: RequestDefaults, *, new_id: Callable[[], str], now: datetime
+        self,
+        defaults: RequestDefaults,
+        *,
+        new_id: Callable[[], str],
+        now: datetime,
+        traceparent: str | None = None,
     ) -> domain.NewTask:
         """The task with everything filled in that was not said."""
         return domain.NewTask(
@@ -136,6 +141,7 @@ class NewTask(RequestBody):
             run_at=self.run_at or now,
             args=self.args,
             context=self.context,
+            traceparent=traceparent,
         )
 
 

@@ -80,6 +80,14 @@ class Task(BaseModel):
     last_claimed: LastClaimed | None = None
     last_enqueued_at: datetime
     metadata: Metadata
+    traceparent: Annotated[
+        str | None,
+        Field(
+            description="The place in a trace that the task belongs to, in the form of W3C's "
+            "header: what enqueued it. A worker that sends it back as the header `traceparent` is "
+            "part of the same trace."
+        ),
+    ] = None
     recurring_task_id: Annotated[
         str | None, Field(description="Of which recurring task this is a run, if of any.")
     ] = None

@@ -23,6 +23,7 @@ from tasques.api.requests import (
     RequestDefaults,
     Success,
 )
+from tasques.api.trace_context import traceparent_of
 from tasques.domain.names import check_queue, check_task_id
 from tasques.domain.ports import Clock
 from tasques.domain.task import JsonText, Task
@@ -46,7 +47,10 @@ class TaskHandlers:
         """Enqueue a task."""
         body = await read_body(scope, receive, self._defaults.max_body_size)
         new = NewTask.read(parse_object(body)).to_domain(
-            self._defaults, new_id=self._tasks.new_task_id, now=self._clock.now()
+            self._defaults,
+            new_id=self._tasks.new_task_id,
+            now=self._clock.now(),
+            traceparent=traceparent_of(scope),
         )
         return _answer(await self._tasks.create(new), status=201)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from elasticapm.utils.disttracing import TraceParent
@@ -11,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasques.api import operations
 from tasques.api.headers import WORKER_ID, Headers, find_header
 from tasques.api.health import LIVE_PATH, READY_PATH
+from tasques.api.trace_context import OWN_TRACEPARENT, read_traceparent
 from tasques.observability.apm import Agent
 
 REQUEST: Final = "request"
@@ -18,9 +18,6 @@ LONG_POLL: Final = "long_poll"
 """The type of claims: they last as long as the worker waits, and would spoil other latencies."""
 
 _NOT_TRACED: Final = frozenset({LIVE_PATH, READY_PATH, "/metrics"})
-_TRACE_PARENT: Final = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
 _WORKER_ID: Final = WORKER_ID.lower().encode()
 
 
@@ -44,6 +41,7 @@ class TracedRequests:
         if transaction is None:
             await self._app(scope, receive, send)
             return
+        scope[OWN_TRACEPARENT] = _hand_on(transaction)
         status = None
 
         async def noting_send(message: Message) -> None:
@@ -73,10 +71,13 @@ class TracedRequests:
 
 def _parent(headers: Headers) -> TraceParent | None:
     # `tracestate` is left out: the agent fails at odd sample rates in it.
-    value = find_header(headers, b"traceparent")
-    if value is None or not _TRACE_PARENT.fullmatch(value):
-        return None
-    return TraceParent.from_string(value.decode())
+    value = read_traceparent(headers)
+    return None if value is None else TraceParent.from_string(value)
+
+
+def _hand_on(transaction: Any) -> str:
+    flags = "01" if transaction.is_sampled else "00"
+    return f"00-{transaction.trace_parent.trace_id}-{transaction.id}-{flags}"
 
 
 def _labels(scope: Scope) -> dict[str, str]:

@@ -6,8 +6,8 @@ over. So every item ends with the outcome that it would have had alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tasques.client.calls import (
@@ -63,7 +63,7 @@ class BatchCalls:
         """Create tasks, each once."""
         new = [self._tasks.with_id(each) for each in tasks]
         items = [_Item(json_body(members_of(each))) for each in new]
-        yield from self._send(items, "/tasques/batch", "tasks", {})
+        yield from self._send(items, Request("POST", "/tasques/batch"), "tasks")
         for given, sent, item in zip(tasks, new, items, strict=True):
             if isinstance(item.outcome, AlreadyExistsError) and (
                 item.is_doubtful or given.id is None
@@ -79,9 +79,15 @@ class BatchCalls:
         workers: dict[str, list[_Item]] = {}
         for result, item in zip(results, items, strict=True):
             workers.setdefault(worker_of(result.task), []).append(item)
+        traceparent = _common_traceparent(results)
         for worker_id, theirs in workers.items():
-            headers = {WORKER_HEADER: worker_id}
-            yield from self._send(theirs, "/tasques/results/batch", "results", headers)
+            request = Request(
+                "POST",
+                "/tasques/results/batch",
+                headers={WORKER_HEADER: worker_id},
+                traceparent=traceparent,
+            )
+            yield from self._send(theirs, request, "results")
         for result, item in zip(results, items, strict=True):
             if isinstance(item.outcome, REFUSED_FINISH):
                 stored = yield from self._stored(result.task.queue, result.task.id)
@@ -97,10 +103,8 @@ class BatchCalls:
         except TasquesError:  # then what was answered before stands
             return None
 
-    def _send(
-        self, items: Sequence[_Item], path: str, name: str, headers: Mapping[str, str]
-    ) -> Call[None]:
-        """Send items until each has an outcome, or the time is over."""
+    def _send(self, items: Sequence[_Item], request: Request, name: str) -> Call[None]:
+        """Send items, as a list of that name, until each has an outcome or the time is over."""
         until = self._exchange.monotonic() + self._exchange.timeout
         left: Sequence[_Item] = items
         tries = 0
@@ -108,7 +112,7 @@ class BatchCalls:
             sent: list[_Item] = []
             for chunk in _chunks(left):
                 sent.extend(chunk)
-                yield from self._send_chunk(chunk, path, name, headers)
+                yield from self._send_chunk(chunk, request, name)
                 if isinstance(chunk[0].outcome, NoAnswerError):
                     break  # the others would not fare better
             left = [item for item in items if item.outcome is None or _is_passing(item.outcome)]
@@ -120,20 +124,18 @@ class BatchCalls:
                 _give_up(left, _first_error(sent))
                 return
 
-    def _send_chunk(
-        self, chunk: Sequence[_Item], path: str, name: str, headers: Mapping[str, str]
-    ) -> Call[None]:
+    def _send_chunk(self, chunk: Sequence[_Item], request: Request, name: str) -> Call[None]:
         body = b'{"%b":[%b]}' % (name.encode(), b",".join(each.body for each in chunk))
-        request = Request("POST", path, body, headers, timeout=self._exchange.try_timeout)
+        full = replace(request, body=body, timeout=self._exchange.try_timeout)
         try:
-            outcomes = read(_read_outcomes, (yield from once(request)))
+            outcomes = read(_read_outcomes, (yield from once(full)))
             if len(outcomes) != len(chunk):
                 raise UnexpectedAnswerError(f"{len(chunk)} items, but {len(outcomes)} outcomes")
         except TooLargeError as error:
             if len(chunk) > 1:
                 half = len(chunk) // 2
-                yield from self._send_chunk(chunk[:half], path, name, headers)
-                yield from self._send_chunk(chunk[half:], path, name, headers)
+                yield from self._send_chunk(chunk[:half], request, name)
+                yield from self._send_chunk(chunk[half:], request, name)
                 return
             outcomes = [error]
         except TasquesError as error:
@@ -141,6 +143,12 @@ class BatchCalls:
         for item, outcome in zip(chunk, outcomes, strict=True):
             item.outcome = outcome
             item.is_doubtful |= isinstance(outcome, TasquesError) and is_doubtful(outcome)
+
+
+def _common_traceparent(results: Sequence[TaskResult]) -> str | None:
+    """A request can be in one trace only."""
+    found = {result.task.traceparent for result in results}
+    return found.pop() if len(found) == 1 else None
 
 
 def _is_passing(outcome: Outcome) -> bool:

@@ -120,6 +120,7 @@ class TaskCalls:
             "DELETE",
             f"/tasques/claims/{place(task.queue, task.id)}",
             headers={WORKER_HEADER: worker_of(task)},
+            traceparent=task.traceparent,
         )
         try:
             return read(read_task, (yield from self._exchange.ask(request)))
@@ -143,6 +144,7 @@ class TaskCalls:
             f"/tasques/{what}/{place(task.queue, task.id)}",
             json_body(members),
             headers={WORKER_HEADER: worker_of(task)},
+            traceparent=task.traceparent,
         )
         return (yield from self._exchange.ask(request))
 

@@ -33,13 +33,17 @@ _SHOWN: Final = 200  # characters of an answer that is no JSON
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `timeout` is how many seconds the server may be silent."""
+    """One request; `timeout` is how many seconds the server may be silent.
+
+    `traceparent` is the place in a trace that it belongs to, unless the program is in one itself.
+    """
 
     method: str
     path: str
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 10.0
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

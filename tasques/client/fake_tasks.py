@@ -59,7 +59,7 @@ class FakeTasks:
             "metadata": {"created_at": now},
             **{
                 name: new[name]
-                for name in ("args", "context", "recurring_task_id")
+                for name in ("args", "context", "recurring_task_id", "traceparent")
                 if new.get(name) is not None
             },
         }

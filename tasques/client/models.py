@@ -99,6 +99,8 @@ class Task:
         attempted: how often it was claimed, less how often it was given back.
         scheduled_for: the instant of the schedule that it stands for, if it is such a run.
         is_archived: it was moved to the archive: nothing changes it now.
+        traceparent: the place in a trace that it belongs to; what is told about the task is told
+            as part of the same, unless the program is in a trace of its own.
     """
 
     id: str
@@ -118,6 +120,7 @@ class Task:
     recurring_task_id: str | None = None
     scheduled_for: datetime | None = None
     is_archived: bool = False
+    traceparent: str | None = None
 
     @property
     def is_finished(self) -> bool:

@@ -94,13 +94,14 @@ class FakeServer:
         if parts[0].startswith("recurring_tasques"):
             return self._route_recurring(request, parts[1:], members)
         worker_id = request.headers.get(WORKER_HEADER, "")
+        trace = {"traceparent": request.headers.get("traceparent")}
         match request.method, parts[1:]:
             case "POST", ():
-                said = self._tasks.create(members)
+                said = self._tasks.create(members | trace)
             case "POST", ("claims",):
                 said = self._tasks.claim(worker_id, members["queues"], members.get("amount", 1))
             case "POST", ("batch",):
-                said = _each(members["tasks"], 201, self._tasks.create)
+                said = _each(members["tasks"], 201, lambda item: self._tasks.create(item | trace))
             case "POST", ("results", "batch"):
                 said = _each(members["results"], 200, lambda item: self._end(item, worker_id))
             case "GET", (queue, task_id):

@@ -65,14 +65,15 @@ def check_url(url: str) -> None:
 
 def httpx_arguments(request: Request) -> dict[str, Any]:
     """The arguments of httpx's `request`."""
-    headers = {name: value.encode() for name, value in request.headers.items()}
+    named = {**request.headers, **trace_headers(request.traceparent)}
+    headers = {name: value.encode() for name, value in named.items()}
     if request.body is not None:
         headers["Content-Type"] = b"application/json"
     return {
         "method": request.method,
         "url": request.path,
         "content": request.body,
-        "headers": headers | {name: value.encode() for name, value in trace_headers().items()},
+        "headers": headers,
         "timeout": httpx.Timeout(request.timeout, connect=CONNECT_TIMEOUT),
     }
 

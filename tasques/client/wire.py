@@ -72,6 +72,7 @@ def read_task(members: Mapping[str, Any]) -> Task:
         recurring_task_id=members.get("recurring_task_id"),
         scheduled_for=_read_instant(members.get("scheduled_for")),
         is_archived=members.get("archived", False),
+        traceparent=members.get("traceparent"),
     )
 
 

@@ -95,7 +95,8 @@ class NewTask(NamedTuple):
     """What a client says of a task that it enqueues; defaults are filled in.
 
     A run of a recurring task has its id, and `scheduled_for`: the instant it stands for, None if
-    it was enqueued on demand.
+    it was enqueued on demand. `traceparent` is the place in a trace that it belongs to, in the form
+    of W3C's header.
     """
 
     id: str
@@ -109,6 +110,7 @@ class NewTask(NamedTuple):
     context: JsonText | None = None
     recurring_task_id: str | None = None
     scheduled_for: datetime | None = None
+    traceparent: str | None = None
 
 
 class Task(NamedTuple):
@@ -139,6 +141,7 @@ class Task(NamedTuple):
     last_claimed: Claim | None = None
     recurring_task_id: str | None = None
     scheduled_for: datetime | None = None
+    traceparent: str | None = None
     version: Version | None = None
     unknown_members: Mapping[str, object] = NOTHING_UNKNOWN
     unknown_metadata: Mapping[str, object] = NOTHING_UNKNOWN
@@ -165,6 +168,7 @@ class Task(NamedTuple):
             context=new.context,
             recurring_task_id=new.recurring_task_id,
             scheduled_for=new.scheduled_for,
+            traceparent=new.traceparent,
         )
 
     @property

@@ -62,6 +62,7 @@ _KNOWN_MEMBERS: Final = frozenset(
         "run_at",
         "scheduled_for",
         "state",
+        "traceparent",
         "write_id",
     }
 )
@@ -124,6 +125,8 @@ def to_document(task: Task, write_id: str) -> bytes:
         document["recurring_task_id"] = task.recurring_task_id
     if task.scheduled_for is not None:
         document["scheduled_for"] = task.scheduled_for
+    if task.traceparent is not None:
+        document["traceparent"] = task.traceparent
     if task.last_claimed is not None:
         claim = _claim_document(task.last_claimed)
         document["last_claimed"] = claim
@@ -209,6 +212,7 @@ def _task_from(source: Source, version: Version) -> Task:
         last_claimed=None if claim is None else _claim_from(claim),
         recurring_task_id=optional_member(str, source, "recurring_task_id"),
         scheduled_for=optional_instant(source, "scheduled_for"),
+        traceparent=optional_member(str, source, "traceparent"),
         version=version,
         unknown_members=unknown_members(source, _KNOWN_MEMBERS),
         unknown_metadata=unknown_members(metadata, _KNOWN_OF_METADATA),

@@ -18,13 +18,13 @@ _KEYWORD: Final = MappingProxyType({"type": "keyword"})
 _LONG: Final = MappingProxyType({"type": "long"})
 _DATE: Final = MappingProxyType({"type": "date"})
 _FLAG: Final = MappingProxyType({"type": "boolean"})
-# Compared after a read and never searched for, so neither an index nor columns are paid for.
+# Only ever read, never searched for, so neither an index nor columns are paid for.
 _MARK: Final = MappingProxyType({"type": "keyword", "index": False, "doc_values": False})
 # Holds one JSON text. A disabled object takes whatever is there and looks into nothing: a text
 # of any length is neither a term (these end at 32,766 bytes) nor parsed.
 _OPAQUE: Final = MappingProxyType({"type": "object", "enabled": False})
 
-TASKS_VERSION: Final = 3
+TASKS_VERSION: Final = 4
 
 TASKS: Final[Fields] = MappingProxyType(
     {
@@ -66,6 +66,7 @@ TASKS: Final[Fields] = MappingProxyType(
         "run_at": _DATE,
         "scheduled_for": _DATE,
         "state": _KEYWORD,
+        "traceparent": _MARK,
         "write_id": _MARK,
     }
 )

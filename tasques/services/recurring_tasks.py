@@ -171,7 +171,13 @@ class RecurringTaskService:
         task = _usable(await self.get(recurring_task_id))
         return task.upcoming(self._clock.now(), count)
 
-    async def run(self, recurring_task_id: str, idempotency_key: bytes | None) -> Task:
+    async def run(
+        self,
+        recurring_task_id: str,
+        idempotency_key: bytes | None,
+        *,
+        traceparent: str | None = None,
+    ) -> Task:
         """Enqueue a task of it at once, whatever its schedule is, and even while it is paused.
 
         Args:
@@ -179,6 +185,7 @@ class RecurringTaskService:
             idempotency_key: where a client may repeat itself: the task of an earlier run with
                 the same key is the answer then, while the definition names the same queue and
                 the task is kept.
+            traceparent: the place in a trace that the task belongs to.
 
         Raises:
             RecurringTaskNotFoundError: there is none, or it was deleted.
@@ -194,7 +201,8 @@ class RecurringTaskService:
             except TaskNotFoundError:
                 pass
         try:
-            return await self._tasks.create(self._new_task(recurring, task_id))
+            new = self._new_task(recurring, task_id)
+            return await self._tasks.create(new._replace(traceparent=traceparent))
         except TaskAlreadyExistsError:
             return await self._tasks.get(queue, task_id)
 

@@ -36,6 +36,7 @@ class Attempt:
         is_lost: the claim is somebody else's, or nobody's.
         is_cut_off: the worker ends and will not wait any longer.
         runner: what works on it.
+        traceparent: the place in a trace of the work on it, for those that are told how it ended.
     """
 
     def __init__(self, task: Task, client: AsyncClient, *, can_be_cancelled: bool) -> None:
@@ -43,6 +44,7 @@ class Attempt:
         self.is_lost = False
         self.is_cut_off = False
         self.runner: asyncio.Task[None] | None = None
+        self.traceparent = task.traceparent
         self._client = client
         self._can_be_cancelled = can_be_cancelled
         self._loop = asyncio.get_running_loop()

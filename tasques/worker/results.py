@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, Literal
 
@@ -40,7 +40,8 @@ class Ended:
 
     def for_client(self) -> TaskResult:
         """As clients send it."""
-        return TaskResult(self.attempt.task, self.outcome, self.data)
+        task = replace(self.attempt.task, traceparent=self.attempt.traceparent)
+        return TaskResult(task, self.outcome, self.data)
 
 
 class Results:

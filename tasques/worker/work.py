@@ -172,6 +172,7 @@ class Work:
             except asyncio.CancelledError as error:
                 ending = _ending_of_cancelled(attempt, error)
             transaction.result, transaction.error = ending.outcome, ending.error
+        attempt.traceparent = transaction.traceparent
         return ending
 
     async def _tell(self, attempt: Attempt, ending: Ending) -> None:

@@ -37,6 +37,7 @@ ADDED = {
     "next_fire_at",
     "paused",
     "time_zone",
+    "traceparent",
 }
 ADDED_TO_ERRORS = {"code"}
 

@@ -89,6 +89,7 @@ def with_every_member() -> Task:
         ),
         recurring_task_id="nightly:\u00e9",
         scheduled_for=START - SECOND,
+        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         unknown_members={"from_tomorrow": {"colour": "blue", "sizes": [1, 2.5, None]}},
     )
 

@@ -670,6 +670,37 @@ async def test_the_second_version_of_tasks_is_upgraded_and_its_tasks_go_on(clien
     assert (await client.count(index=names.tasks_alias, query=query))["count"] == 1
 
 
+async def test_the_third_version_of_tasks_is_upgraded_in_the_archive_too(client, names):
+    """Tasks carry their trace from then on; those from before go on without one."""
+    await set_up(client, names)
+    for spec in specs(names):
+        if "traceparent" in (whole := spec.mapping["properties"]):
+            del whole["traceparent"]
+            aliases = (await client.indices.get_alias(index=spec.index))[spec.index]["aliases"]
+            meta = spec.meta | {"version": 3}
+            await client.indices.delete(index=spec.index)
+            await client.indices.create(
+                index=spec.index,
+                mappings={"dynamic": "strict", "_meta": meta, "properties": whole},
+                aliases=aliases,
+            )
+    old = a_task(id="old")
+    await store(client, names, old)
+
+    report = await set_up(client, names)
+
+    assert f"mapping of {names.tasks_index}" in report.upgraded
+    assert f"mapping of {names.archive_index}" in report.upgraded
+    traced = a_task(traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    await store(client, names, traced)
+    await client.index(
+        index=names.archive_alias, document=orjson.loads(to_document(traced, "w")), refresh=True
+    )
+    at = document_id(old.queue, old.id)
+    found = (await client.get(index=names.tasks_alias, id=at))["_source"]
+    assert from_document(found, Version(0, 1), at).traceparent is None
+
+
 async def test_what_a_newer_version_made_is_left_alone(client, names):
     """An old server that is set up during a roll-out does not undo the new one's work."""
     await set_up(client, names)

@@ -86,6 +86,18 @@ async def test_a_request_joins_the_trace_of_its_caller():
     assert (transaction["trace_id"], transaction["parent_id"]) == (TRACE, "00f067aa0ba902b7")
 
 
+@pytest.mark.parametrize("headers", [{}, {"traceparent": PARENT}])
+async def test_a_task_carries_the_transaction_of_its_request(headers):
+    with receiving() as received:
+        (answer,) = await requested(
+            received.port, [("POST", "/tasques", new_task() | {"headers": headers})]
+        )
+
+    (transaction,) = received.of("transaction")
+    expected = f"00-{transaction['trace_id']}-{transaction['id']}-01"
+    assert answer.json()["traceparent"] == expected
+
+
 @pytest.mark.parametrize(
     "value",
     [

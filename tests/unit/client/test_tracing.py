@@ -7,7 +7,7 @@ import httpx
 import pytest
 from opentelemetry import context, propagate, trace
 
-from tasques.client import Client, NewTask
+from tasques.client import Client, NewTask, TaskResult
 from tasques.client.testing import FakeServer
 from tasques.worker import Worker
 
@@ -69,9 +69,85 @@ def test_a_request_is_part_of_a_trace_of_opentelemetry():
 def test_a_request_is_part_of_a_trace_of_elastic_apm(agent):
     agent.begin_transaction("test", trace_parent=elasticapm.trace_parent_from_string(TRACE_PARENT))
 
-    assert sent_headers()["traceparent"].startswith(f"00-{TRACE_ID}-")
+    header = sent_headers()["traceparent"]
 
     agent.end_transaction("test", "ok")
+    ((_, transaction),) = agent.events
+    assert header == f"00-{TRACE_ID}-{transaction['id']}-01"
+
+
+def made_headers(server):
+    """The traces of all requests that are made of a server from now on, by path."""
+    seen = []
+    answer = server.answer
+
+    def noting(request):
+        seen.append((request.url.path, request.headers.get("traceparent")))
+        return answer(request)
+
+    server.answer = noting
+    return seen
+
+
+def enqueue_traced(client, **members):
+    """Enqueue as part of a trace, and leave it."""
+    token = context.attach(propagate.extract({"traceparent": TRACE_PARENT}))
+    try:
+        return client.enqueue(NewTask("mails", "good", **members))
+    finally:
+        context.detach(token)
+
+
+def test_what_is_told_about_a_task_is_part_of_its_trace_by_itself():
+    server = FakeServer()
+    with server.client() as client:
+        enqueue_traced(client)
+        enqueue_traced(client)
+        seen = made_headers(server)
+        first, second = client.claim(["mails"], worker_id="w", amount=2)
+        client.report(first)
+        client.done(first)
+        client.finish_many([TaskResult(second, "failed")])
+
+    assert first.traceparent == TRACE_PARENT
+    assert [(path.split("/")[2], parent) for path, parent in seen] == [
+        ("claims", None),
+        ("reports", TRACE_PARENT),
+        ("done", TRACE_PARENT),
+        ("results", TRACE_PARENT),
+    ]
+
+
+def test_results_of_several_traces_in_one_request_are_part_of_none():
+    server = FakeServer()
+    with server.client() as client:
+        enqueue_traced(client)
+        client.enqueue(NewTask("mails", "good"))
+        seen = made_headers(server)
+        tasks = client.claim(["mails"], worker_id="w", amount=2)
+        client.finish_many([TaskResult(task, "done") for task in tasks])
+
+    assert seen[-1] == ("/tasques/results/batch", None)
+
+
+async def test_the_result_of_a_worker_is_part_of_the_trace_of_its_work(agent):
+    server = FakeServer()
+    worker = Worker(server.async_client(), queues=["mails"])
+
+    @worker.handler("good")
+    async def good(_):
+        return None
+
+    with server.client() as client:
+        enqueue_traced(client)
+    seen = made_headers(server)
+    await worker.drain()
+
+    (transaction,) = (data for kind, data in agent.events if kind == "transaction")
+    (result,) = (parent for path, parent in seen if path == "/tasques/results/batch")
+    assert transaction["trace_id"] == TRACE_ID
+    assert transaction["parent_id"] == "b7ad6b7169203331"
+    assert result == f"00-{TRACE_ID}-{transaction['id']}-01"
 
 
 async def test_a_task_is_a_transaction_of_elastic_apm(agent):

@@ -85,6 +85,7 @@ def with_everything_kept() -> Task:
         context=JsonText('{"trace":"b"}'),
         recurring_task_id="nightly",
         scheduled_for=START,
+        traceparent="00-1-2-01",
         version=Version(7, 2),
         unknown_members=MappingProxyType({"colour": "blue"}),
         unknown_metadata=MappingProxyType({"colour": "red"}),
@@ -135,6 +136,7 @@ def test_an_enqueued_task_waits_with_all_its_attempts():
             context=JsonText('{"c":2}'),
             recurring_task_id="nightly",
             scheduled_for=START,
+            traceparent="00-1-2-01",
         ),
         at=NOW,
         incarnation="mark",
@@ -159,6 +161,7 @@ def test_an_enqueued_task_waits_with_all_its_attempts():
         last_claimed=None,
         recurring_task_id="nightly",
         scheduled_for=START,
+        traceparent="00-1-2-01",
         version=None,
         unknown_members={},
     )

@@ -75,6 +75,7 @@ tasks = st.builds(
     last_claimed=st.none() | claims,
     recurring_task_id=optional_text,
     scheduled_for=st.none() | instants,
+    traceparent=optional_text,
     version=st.just(VERSION),
     unknown_members=unknown,
     unknown_metadata=unknown,

@@ -39,6 +39,7 @@ def documents_of_a_whole_life() -> list[Task]:
         context=JsonText("{}"),
         recurring_task_id="nightly",
         scheduled_for=START,
+        traceparent="00-1-2-01",
     )
     later = START + timedelta(seconds=1)
     reported = claimed.report(worker_id="worker-1", at=later, data=JsonText("{}"))

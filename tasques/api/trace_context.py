@@ -1,0 +1,37 @@
+"""Which trace a request belongs to: W3C Trace Context."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.types import Scope
+
+from tasques.api.headers import Headers, find_header
+
+TRACEPARENT: Final = "traceparent"
+OWN_TRACEPARENT: Final = "tasques.traceparent"
+"""The key in a scope under which whoever traces requests puts what stands for this one."""
+
+_HEADER: Final = TRACEPARENT.encode()
+_VALID: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+
+
+def read_traceparent(headers: Headers) -> str | None:
+    """The caller's place in its trace; None without one, also if it is malformed."""
+    value = find_header(headers, _HEADER)
+    return value.decode() if value is not None and _VALID.fullmatch(value) else None
+
+
+def read_trace_id(headers: Headers) -> str | None:
+    """The id of the caller's trace; None as above."""
+    value = find_header(headers, _HEADER)
+    return match[1].decode() if value is not None and (match := _VALID.fullmatch(value)) else None
+
+
+def traceparent_of(scope: Scope) -> str | None:
+    """What a request hands on: itself where it is traced, else its caller."""
+    own: str | None = scope.get(OWN_TRACEPARENT)
+    return own or read_traceparent(scope["headers"])
