@@ -27,7 +27,7 @@ from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.election import candidate
 from tasques.limits import broker_limits, request_defaults, write_limits
-from tasques.metrics import backlogs, counted, figures, start_metrics
+from tasques.metrics import backlogs, counted, figures, observers, start_metrics
 from tasques.reaching import client_options
 from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter
@@ -162,7 +162,10 @@ def _build(
     names = IndexNames(settings.elasticsearch.index_prefix)
     connection = Connection(client, authorization=client_options(settings).authorization)
     limits = write_limits(settings)
-    writer = BulkWriter(connection, limits=limits, clock=clock, random=random)
+    observer = observers(metrics)
+    writer = BulkWriter(
+        connection, limits=limits, clock=clock, random=random, observer=observer.bulk
+    )
     reader = DocumentReader(
         connection,
         clock=clock,
@@ -259,6 +262,7 @@ def _build(
         offer=broker.offer,
         is_leader=election.elector.is_leader,
         clock=clock,
+        on_pass=observer.on_pass,
     )
     service = TaskService(
         tasks=by.service,
@@ -325,6 +329,7 @@ def _build(
             loops=(scheduler,),
             clock=clock,
             random=random,
+            on_pass=observer.on_pass,
         ),
         client=client,
         names=names,

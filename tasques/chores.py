@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from tasques.background.archiver import Archiver
-from tasques.background.chore import Chore
+from tasques.background.chore import Chore, OnPass
 from tasques.background.reaper import Reaper
 from tasques.background.roller import Roller
 from tasques.background.scheduler import Scheduler
@@ -58,6 +58,7 @@ def leaders_scheduler(
     offer: Callable[[Task], None],
     is_leader: Callable[[], bool],
     clock: Clock,
+    on_pass: OnPass,
 ) -> Scheduler:
     """Make the loop that follows schedules; `offer` is told of each task that it enqueues."""
     return Scheduler(
@@ -68,4 +69,5 @@ def leaders_scheduler(
         clock=clock,
         is_leader=is_leader,
         interval=settings.recurring.recurring_tasks.sync_run_interval.total_seconds(),
+        on_pass=on_pass,
     )

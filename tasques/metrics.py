@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasques.api.metrics import Figures
 from tasques.api.operations import claim_tasks
+from tasques.background.chore import OnPass, ignore
 from tasques.background_tasks import BackgroundTasks
 from tasques.domain.backlog import Backlog
 from tasques.domain.ports import Clock, TaskRepository
@@ -19,6 +20,7 @@ from tasques.observability.counting import CountingTaskRepository
 from tasques.repository.backlogs import ElasticsearchBacklogs
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
+from tasques.repository.writes import UNOBSERVED, BulkObserver
 from tasques.settings import ServerSettings
 from tasques.settings.model import MetricsSettings
 
@@ -41,6 +43,21 @@ class CountedTasks:
     giving_back: TaskRepository
     reaper: TaskRepository
     scheduler: TaskRepository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observers:
+    """What is told of the work behind the HTTP side."""
+
+    bulk: BulkObserver
+    on_pass: OnPass
+
+
+def observers(metrics: Metrics | None) -> Observers:
+    """Who counts that work, if anybody does."""
+    if metrics is None:
+        return Observers(bulk=UNOBSERVED, on_pass=ignore)
+    return Observers(bulk=metrics.bulk, on_pass=metrics.chores.passed)
 
 
 def start_metrics(settings: MetricsSettings) -> Metrics | None:
@@ -143,5 +160,5 @@ def counted(tasks: TaskRepository, metrics: Metrics | None) -> CountedTasks:
         broker=counting(tasks, on_updated=metrics.claimed),
         giving_back=counting(tasks, on_updated=metrics.undone),
         reaper=counting(tasks, on_updated=metrics.timed_out),
-        scheduler=counting(tasks, on_created=metrics.created),
+        scheduler=counting(tasks, on_created=metrics.fired),
     )

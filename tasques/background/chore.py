@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from typing import NoReturn, Protocol
+
+
+class Outcome(StrEnum):
+    """How a pass ended."""
+
+    DONE = "done"
+    BROKEN_OFF = "broken_off"  # the next one goes on with what is left
+    FAILED = "failed"  # by a bug
+
+
+OnPass = Callable[[str, Outcome, int, float], None]
+"""Is told of a pass: the chore's name, how it ended, how many things were done, and seconds."""
+
+
+def ignore(_chore: str, _outcome: Outcome, _done: int, _seconds: float) -> None:
+    """Take no note of a pass."""
 
 
 class Chore(Protocol):

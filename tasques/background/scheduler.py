@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final, NoReturn
 
 from tasques.background.agenda import Agenda
+from tasques.background.chore import OnPass, ignore
 from tasques.background.enqueuer import Enqueuer
 from tasques.background.service import do_pass
 from tasques.domain.errors import RecurringTaskNotFoundError, TasquesError, VersionConflictError
@@ -44,6 +45,7 @@ class Scheduler:
         clock: Clock,
         is_leader: Callable[[], bool],
         interval: float,
+        on_pass: OnPass = ignore,
     ) -> None:
         """Make a scheduler; its `run` has to be running.
 
@@ -55,12 +57,14 @@ class Scheduler:
             clock: tells what is due.
             is_leader: whether this server leads.
             interval: seconds from one look for changes to the next.
+            on_pass: told of each pass.
         """
         self.name = _NAME
         self.interval = interval
         self._recurring_tasks = recurring_tasks
         self._clock = clock
         self._is_leader = is_leader
+        self._on_pass = on_pass
         self._agenda = Agenda()
         self._enqueuer = Enqueuer(
             agenda=self._agenda,
@@ -89,7 +93,7 @@ class Scheduler:
             pause = _WATCHING
             if not self._is_leader():
                 self._forget()
-            elif await do_pass(self, self._clock):
+            elif await do_pass(self, self._clock, self._on_pass):
                 pause = self._time_to_next()
             else:
                 pause = _PAUSE

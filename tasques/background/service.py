@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NoReturn
 
-from tasques.background.chore import Chore, Loop
+from tasques.background.chore import Chore, Loop, OnPass, Outcome, ignore
 from tasques.background.clock_check import ClockCheck
 from tasques.background.elector import Elector
 from tasques.domain.errors import TasquesError
@@ -18,7 +18,12 @@ log = logging.getLogger(__name__)
 
 
 async def repeat(
-    chore: Chore, *, is_leader: Callable[[], bool], clock: Clock, random: Random
+    chore: Chore,
+    *,
+    is_leader: Callable[[], bool],
+    clock: Clock,
+    random: Random,
+    on_pass: OnPass = ignore,
 ) -> NoReturn:
     """Do a pass of a chore every interval in which this server leads.
 
@@ -30,25 +35,29 @@ async def repeat(
     while True:
         started_at = clock.monotonic()
         if is_leader():
-            await do_pass(chore, clock)
+            await do_pass(chore, clock, on_pass)
         await clock.sleep(max(0.0, started_at + chore.interval - clock.monotonic()))
 
 
-async def do_pass(chore: Chore, clock: Clock) -> bool:
+async def do_pass(chore: Chore, clock: Clock, on_pass: OnPass = ignore) -> bool:
     """Do one pass, and return whether it succeeded. Whatever goes wrong in it, the loop goes on."""
     started_at = clock.monotonic()
+    done = 0
     try:
         done = await chore.run_once()
     except TasquesError as error:
+        outcome = Outcome.BROKEN_OFF
         log.warning("chore broken off", extra={"chore": chore.name, "reason": str(error)})
     except Exception:
+        outcome = Outcome.FAILED
         log.exception("chore failed", extra={"chore": chore.name})
     else:
+        outcome = Outcome.DONE
         took = round((clock.monotonic() - started_at) * 1000)
         level = logging.INFO if done else logging.DEBUG
         log.log(level, "chore done", extra={"chore": chore.name, "count": done, "took_ms": took})
-        return True
-    return False
+    on_pass(chore.name, outcome, done, clock.monotonic() - started_at)
+    return outcome is Outcome.DONE
 
 
 class BackgroundService:
@@ -63,6 +72,7 @@ class BackgroundService:
         loops: Sequence[Loop] = (),
         clock: Clock,
         random: Random,
+        on_pass: OnPass = ignore,
     ) -> None:
         """Make a service; its `run` has to be running.
 
@@ -73,6 +83,7 @@ class BackgroundService:
             loops: know by themselves when to do what.
             clock: for pauses.
             random: for pauses.
+            on_pass: told of each pass of a chore.
         """
         self._elector = elector
         self._clock_check = clock_check
@@ -80,6 +91,7 @@ class BackgroundService:
         self._loops = loops
         self._clock = clock
         self._random = random
+        self._on_pass = on_pass
 
     async def run(self) -> None:
         """Run until cancelled. A bug in one loop ends all, and is raised.
@@ -98,5 +110,9 @@ class BackgroundService:
 
     async def _repeat(self, chore: Chore) -> NoReturn:
         await repeat(
-            chore, is_leader=self._elector.is_leader, clock=self._clock, random=self._random
+            chore,
+            is_leader=self._elector.is_leader,
+            clock=self._clock,
+            random=self._random,
+            on_pass=self._on_pass,
         )

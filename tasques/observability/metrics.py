@@ -22,6 +22,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from tasques.domain.ports import Clock
 from tasques.domain.task import Task, TaskState
+from tasques.observability.bulk_figures import BulkFigures
+from tasques.observability.chore_figures import ChoreFigures
 
 # Half of all that is shown, and nobody asks for it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -47,6 +49,10 @@ class Metrics:
     """The figures of one server process. Not for several threads, but for `render`.
 
     What happens to tasks is counted when it is certainly stored.
+
+    Attributes:
+        bulk: figures of the coalesced writes.
+        chores: figures of the leader's work.
     """
 
     def __init__(self, *, max_queues: int, long_poll: tuple[str, str]) -> None:
@@ -100,6 +106,8 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.bulk = BulkFigures(registry)
+        self.chores = ChoreFigures(registry)
         # Looking a child up costs more than counting with it.
         self._request_children: dict[tuple[str, str | None, int], Histogram] = {}
         self._event_children: dict[tuple[str, str], Counter] = {}
@@ -149,6 +157,11 @@ class Metrics:
     def created(self, task: Task) -> None:
         """Count a task that was enqueued."""
         self._count(task, "created")
+
+    def fired(self, task: Task) -> None:
+        """Count a task that was enqueued for a recurring task."""
+        self.created(task)
+        self.chores.fired(task)
 
     def changed(self, task: Task) -> None:
         """Count what a worker said of its task: how the attempt ended; reports do not count."""

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
-import orjson
-
 from tasques.background_tasks import BackgroundTasks
 from tasques.domain.errors import (
     OverloadedError,
@@ -24,17 +22,13 @@ from tasques.domain.errors import (
 from tasques.domain.ports import Clock, Lane
 from tasques.domain.task import Version
 from tasques.repository.condition import Condition
-from tasques.repository.connection import (
-    NDJSON,
-    Answer,
-    Connection,
-    NoAnswerError,
-    NotSentError,
-)
+from tasques.repository.connection import NDJSON, Answer, Connection, NoAnswerError, NotSentError
 from tasques.repository.lanes import Lanes
 from tasques.repository.pending import Pending
-from tasques.repository.verdict import Verdict, error_of, judge, read_error
+from tasques.repository.verdict import Verdict, error_of, judge, read_error, read_results
 from tasques.repository.writes import (
+    UNOBSERVED,
+    BulkObserver,
     MayWrite,
     OutcomeUnknownError,
     Write,
@@ -57,12 +51,19 @@ class BulkWriter:
     """Sends writes to Elasticsearch, several callers' in one request."""
 
     def __init__(
-        self, connection: Connection, *, limits: WriteLimits, clock: Clock, random: Random
+        self,
+        connection: Connection,
+        *,
+        limits: WriteLimits,
+        clock: Clock,
+        random: Random,
+        observer: BulkObserver = UNOBSERVED,
     ) -> None:
         self._connection = connection
         self._limits = limits
         self._clock = clock
         self._random = random
+        self._observer = observer
         self._lanes = Lanes(limits.max_operations, limits.max_bytes)
         self._condition = Condition("writes", clock)
         self._tasks = BackgroundTasks()
@@ -119,7 +120,7 @@ class BulkWriter:
             for write in writes:
                 self._release(write)
                 write.answer.cancel()  # nothing, if it was answered
-        outcomes = [_outcome(write.answer) for write in writes]
+        outcomes = [write.outcome() for write in writes]
         if refusal is not None:
             outcomes += [refusal] * (len(bodies) - len(writes))
         return outcomes
@@ -200,7 +201,8 @@ class BulkWriter:
             return
         for write in batch:
             write.is_sent = True
-        time_left = max(write.deadline for write in batch) - self._clock.monotonic()
+        begun = self._clock.monotonic()
+        time_left = max(write.deadline for write in batch) - begun
         try:
             answer = await self._connection.request(
                 "POST",
@@ -210,16 +212,25 @@ class BulkWriter:
                 content_type=NDJSON,
             )
         except NoAnswerError as error:
+            self._note_answer(batch, None, begun)
+            self._observer.settled(Verdict.TRY_AGAIN_UNSURE, len(batch))
             self._try_again(batch, is_unsure=not isinstance(error, NotSentError))
             return
+        self._note_answer(batch, answer.status, begun)
         if answer.status != 200:
             await self._settle_refused(batch, answer)
-        elif (results := _read_results(answer.body, len(batch))) is not None:
+        elif (results := read_results(answer.body, len(batch))) is not None:
             self._settle(batch, results[0], has_errors=results[1])
         else:
             # Not from Elasticsearch, whatever it is.
             self._condition.refused("", answer.status, None, read_error(answer.body)[1])
+            self._observer.settled(Verdict.TRY_AGAIN_UNSURE, len(batch))
             self._try_again(batch, is_unsure=True)
+
+    def _note_answer(self, batch: list[Write], status: int | None, begun: float) -> None:
+        seconds = self._clock.monotonic() - begun
+        repeated = sum(write.tries > 0 for write in batch)
+        self._observer.answered(status, seconds, operations=len(batch), repeated=repeated)
 
     # ---------------------------------------------------------------- answers
 
@@ -228,6 +239,7 @@ class BulkWriter:
     ) -> None:
         if not has_errors:
             self._note_acceptance(batch)
+            self._observer.settled(Verdict.DONE, len(batch))
             for write, result in zip(batch, results, strict=True):
                 self._succeed(write, result)
             return
@@ -237,7 +249,9 @@ class BulkWriter:
         for write, result in zip(batch, results, strict=True):
             status = result["status"]
             error_type, reason = error_of(result)
-            match judge(status, error_type):
+            verdict = judge(status, error_type)
+            self._observer.settled(verdict, 1)
+            match verdict:
                 case Verdict.DONE:
                     self._succeed(write, result)
                 case Verdict.CONFLICT:
@@ -268,7 +282,9 @@ class BulkWriter:
             may_be_one_culprit = any(write.tries for write in batch)
         if may_be_one_culprit and len(batch) > 1:
             await self._send_in_halves(batch, pausing=verdict is Verdict.TRY_AGAIN)
-        elif verdict is Verdict.GIVE_UP:
+            return
+        self._observer.settled(verdict, len(batch))
+        if verdict is Verdict.GIVE_UP:
             error = self._condition.refused("", answer.status, error_type, reason)
             for write in batch:
                 write.refuse(error)
@@ -330,21 +346,3 @@ class BulkWriter:
         await self._clock.sleep(pause)
         self._holds -= 1
         self._wake()
-
-
-def _outcome(answer: asyncio.Future[Version]) -> Version | Exception:
-    try:
-        return answer.result()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the item's outcome
-        return error
-
-
-def _read_results(body: bytes, count: int) -> tuple[list[dict[str, Any]], bool] | None:
-    """The results of an answer to `count` operations, and whether there are errors among them."""
-    try:
-        answer = orjson.loads(body)
-        results = [result for item in answer["items"] for result in item.values()]
-        has_errors = answer["errors"]
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return None
-    return (results, has_errors) if len(results) == count else None

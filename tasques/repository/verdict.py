@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -16,14 +16,14 @@ from tasques.domain.errors import (
 )
 
 
-class Verdict(Enum):
-    """What to do after an answer."""
+class Verdict(StrEnum):
+    """What to do after an answer; the words tell operators why."""
 
-    DONE = auto()
-    CONFLICT = auto()
-    TRY_AGAIN = auto()  # certainly not executed
-    TRY_AGAIN_UNSURE = auto()  # perhaps executed
-    GIVE_UP = auto()
+    DONE = "done"
+    CONFLICT = "conflict"
+    TRY_AGAIN = "rejected"  # certainly not executed
+    TRY_AGAIN_UNSURE = "failed"  # perhaps executed
+    GIVE_UP = "refused"
 
 
 def judge(status: int, error_type: str | None) -> Verdict:
@@ -55,6 +55,20 @@ def read_error(body: bytes) -> tuple[str | None, str]:
         return error_of(orjson.loads(body))
     except (orjson.JSONDecodeError, AttributeError):
         return None, body[:500].decode(errors="replace")
+
+
+def read_results(body: bytes, count: int) -> tuple[list[dict[str, Any]], bool] | None:
+    """The results of a bulk answer to `count` operations, and whether there are errors among them.
+
+    None if it is no such answer.
+    """
+    try:
+        answer = orjson.loads(body)
+        results = [result for item in answer["items"] for result in item.values()]
+        has_errors = answer["errors"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+    return (results, has_errors) if len(results) == count else None
 
 
 def final_error(status: int, error_type: str | None) -> TasquesError:

@@ -5,13 +5,51 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from tasques.domain.errors import NotLeadingError, OverloadedError, StoreUnavailableError
 from tasques.domain.ports import Lane
 from tasques.domain.task import Version
+from tasques.repository.verdict import Verdict
 
 MayWrite = Callable[[], bool]
 """Whether whoever submitted a write still wants it; asked before each attempt."""
+
+
+class BulkObserver(Protocol):
+    """Is told what the writer does, so that it can be counted."""
+
+    def answered(
+        self, status: int | None, seconds: float, *, operations: int, repeated: int
+    ) -> None:
+        """A request has ended.
+
+        Args:
+            status: of the answer; None if there is none.
+            seconds: how long it took.
+            operations: how many writes were in it.
+            repeated: how many of them had been sent before.
+        """
+        ...
+
+    def settled(self, result: Verdict, count: int) -> None:
+        """So many writes of a request had that result; others may come of the next try."""
+        ...
+
+
+class _Unobserved:
+    """Counts nothing. Implements `BulkObserver`."""
+
+    def answered(
+        self, status: int | None, seconds: float, *, operations: int, repeated: int
+    ) -> None:
+        """Nothing."""
+
+    def settled(self, result: Verdict, count: int) -> None:
+        """Nothing."""
+
+
+UNOBSERVED: Final[BulkObserver] = _Unobserved()
 
 
 class WriteConflictError(Exception):
@@ -73,6 +111,13 @@ class Write:
         if self.may_write is not None and not self.is_over and not self.may_write():
             self.refuse(NotLeadingError("Another server may lead by now."))
         return not self.is_over
+
+    def outcome(self) -> Version | Exception:
+        """What came of it; it must be over."""
+        try:
+            return self.answer.result()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
+            return error
 
     def succeed(self, version: Version) -> None:
         """It was executed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.request import urlopen
 
@@ -104,6 +105,8 @@ def test_the_counts_are_exact(server_with, workers, tmp_path):
         for number in range(CLIENTS):
             in_queues |= {(f"q{number}", state): each // 2 for state in ("done", "failed")}
         wait_until(lambda: depths(scrape(address)) == in_queues, "they are counted, once")
+        reaped = {("reaper", "items"): 1}
+        wait_until(lambda: chores(scrape(address)) == reaped, "the pass of the reaper is over")
         wait_until(lambda: value(scrape(address), "tasques_leader") == 1, "one leads")
         with caller.parked("nothing", 3):
             wait_until(lambda: value(scrape(address), "tasques_parked_claims") == 3, "3 wait")
@@ -119,6 +122,43 @@ def depths(text):
         for (name, labels), value in samples(text).items()
         if name == "tasques_queue_depth" and value
     }
+
+
+def chores(text):
+    """What chores have done, and how many passes of them did not end well."""
+    found = Counter()
+    for (name, labels), number in samples(text).items():
+        chore, outcome = (dict(labels).get(label) for label in ("chore", "outcome"))
+        if name == "tasques_chore_items_total":
+            found[chore, "items"] += number
+        elif name == "tasques_chore_pass_duration_seconds_count" and outcome != "done":
+            found[chore, outcome] += number
+    return {key: number for key, number in found.items() if number}
+
+
+def test_runs_of_recurring_tasks_are_counted_with_their_lag(server_with):
+    with server_with(2) as server:
+        caller = Caller(server.wait_until_ready())
+        definition = {"queue": "q", "kind": "k"}
+        each_second = {"schedule_expression": "@every 1s", "task_definition": definition}
+        status, _ = caller.call("POST", "/recurring_tasques", {"id": "r"} | each_second)
+        assert status == 201
+        wait_until(lambda: _made(scrape(caller.address)) >= 3, "three are enqueued")
+        status, _ = caller.call("PUT", "/recurring_tasques/r", {"paused": True})
+        assert status == 200
+
+        def consistent():
+            """Once the pass in which the last one was enqueued is over."""
+            text = scrape(caller.address)
+            return text if chores(text) == {("scheduler", "items"): _made(text)} else None
+
+        text = wait_until(consistent, "the scheduler has counted them")
+        assert value(text, "tasques_schedule_lag_seconds_count") == _made(text)
+        server.assert_calm()
+
+
+def _made(text):
+    return events(text).get(("q", "created"), 0)
 
 
 def _once_dead(address):

@@ -10,6 +10,7 @@ from elections import INTERVAL, LEASE, Rival
 from fake_leader_lock import LeaseStore, at_once
 from fakes import FakeClock, settle
 
+from tasques.background.chore import ignore
 from tasques.background.clock_check import ClockCheck
 from tasques.background.service import BackgroundService, repeat
 from tasques.domain.errors import StoreUnavailableError
@@ -52,10 +53,16 @@ def clock():
     return FakeClock()
 
 
-async def repeated(chore, clock, seconds, *, is_leader=lambda: True, random=None):
+async def repeated(chore, clock, seconds, *, is_leader=lambda: True, random=None, on_pass=ignore):
     """Let a chore be repeated for a while."""
     loop = asyncio.ensure_future(
-        repeat(chore, is_leader=is_leader, clock=clock, random=random or ConstantRandom())
+        repeat(
+            chore,
+            is_leader=is_leader,
+            clock=clock,
+            random=random or ConstantRandom(),
+            on_pass=on_pass,
+        )
     )
     await clock.advance(seconds)
     assert not loop.done()
@@ -122,6 +129,21 @@ async def test_a_pass_that_fails_does_not_end_the_loop(clock, caplog):
     assert failed.message == "chore failed"
     assert failed.exc_info[0] is ZeroDivisionError
     assert (done.message, done.chore, done.count) == ("chore done", "sweep", 7)
+
+
+async def test_each_pass_is_told_but_one_that_is_cancelled(clock):
+    failures = {1: StoreUnavailableError("down"), 2: ZeroDivisionError("a bug")}
+    told = []
+
+    chore = FakeChore(clock, takes=2, failures=failures, done=7)
+    await repeated(chore, clock, 31, on_pass=lambda *told_of: told.append(told_of))
+
+    assert len(chore.begun) == 4
+    assert told == [
+        ("sweep", "broken_off", 0, 2.0),
+        ("sweep", "failed", 0, 2.0),
+        ("sweep", "done", 7, 2.0),
+    ]
 
 
 async def test_a_pass_that_did_nothing_is_not_worth_a_line(clock, caplog):

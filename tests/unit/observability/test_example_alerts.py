@@ -35,6 +35,9 @@ async def text():
     metrics.claimed(a_claimed_task())
     metrics.answered("GET", "/x", 200, 0.1)
     metrics.answered("POST", "/claims", 200, 0.1)
+    metrics.bulk.answered(200, 0.1, operations=1, repeated=1)
+    metrics.bulk.settled("done")
+    metrics.chores.passed("reaper", "done", 1, 0.1)
     return (metrics.render() + backlogs.render()).decode()
 
 

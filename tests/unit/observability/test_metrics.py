@@ -138,3 +138,48 @@ async def test_gauges_follow_what_is_the_case(metrics):
     finally:
         with suppress(TimeoutError):
             await background.drain(0)
+
+
+def test_requests_that_write_are_counted_with_their_sizes_and_results(metrics):
+    metrics.bulk.answered(200, 0.02, operations=3, repeated=0)
+    metrics.bulk.answered(429, 0.02, operations=40, repeated=2)
+    metrics.bulk.answered(None, 5.0, operations=1, repeated=1)
+    metrics.bulk.settled("done", 3)
+    metrics.bulk.settled("conflict")
+    metrics.bulk.settled("done", 4)
+
+    text = shown(metrics)
+    by_status = {
+        status: value(text, "tasques_bulk_request_duration_seconds_count", {"status": status})
+        for status in ("200", "429", "none")
+    }
+    assert by_status == {"200": 1, "429": 1, "none": 1}
+    assert value(text, "tasques_bulk_request_operations_sum") == 44
+    assert value(text, "tasques_bulk_request_operations_bucket", {"le": "5.0"}) == 2
+    assert value(text, "tasques_bulk_repeated_operations_total") == 3
+    assert value(text, "tasques_bulk_operations_total", {"result": "done"}) == 7
+    assert value(text, "tasques_bulk_operations_total", {"result": "conflict"}) == 1
+
+
+def test_passes_of_chores_are_counted_by_how_they_ended(metrics):
+    metrics.chores.passed("reaper", "done", 5, 0.02)
+    metrics.chores.passed("reaper", "done", 2, 0.02)
+    metrics.chores.passed("reaper", "broken_off", 0, 3.0)
+
+    text = shown(metrics)
+    name = "tasques_chore_pass_duration_seconds"
+    good = {"chore": "reaper", "outcome": "done"}
+    assert value(text, f"{name}_count", good) == 2
+    assert value(text, f"{name}_sum", good | {"outcome": "broken_off"}) == 3
+    assert value(text, "tasques_chore_items_total", {"chore": "reaper"}) == 7
+
+
+@pytest.mark.parametrize(("late", "lag"), [(2.5, 2.5), (-0.5, 0.0)])
+def test_schedules_are_as_late_as_their_tasks(metrics, late, lag):
+    metrics.fired(a_task(created_at=START + timedelta(seconds=late), scheduled_for=START))
+    metrics.fired(a_task(scheduled_for=None))
+
+    text = shown(metrics)
+    assert value(text, "tasques_schedule_lag_seconds_count") == 1
+    assert value(text, "tasques_schedule_lag_seconds_sum") == lag
+    assert events(text) == {("mail", "created"): 2}
