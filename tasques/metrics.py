@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from tasques.api.metrics import Figures
@@ -23,6 +22,7 @@ from tasques.repository.indices import IndexNames
 from tasques.repository.writes import UNOBSERVED, BulkObserver
 from tasques.settings import ServerSettings
 from tasques.settings.model import MetricsSettings
+from tasques.shared_figures import shared_directory
 
 if TYPE_CHECKING:
     from tasques.observability.metrics import Metrics
@@ -83,16 +83,16 @@ def shared_metrics(settings: MetricsSettings) -> Iterator[Callable[[int], None]]
     if not settings.enabled:
         yield lambda _: None
         return
-    try:
-        directory = TemporaryDirectory(prefix="tasques-metrics-")
-    except OSError as error:
-        raise NoDirectoryError(
-            "Several workers share their metrics in files, and there is no place for them: let "
-            "TMPDIR name a directory that can be written, or switch metrics off "
-            f"(metrics.enabled): {error.strerror or error}."
-        ) from error
-    with directory as path:
-        os.environ[_DIRECTORY] = path
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(shared_directory())
+        except OSError as error:
+            raise NoDirectoryError(
+                "Several workers share their metrics in files, and there is no place for them: let "
+                "TMPDIR name a directory that can be written, or switch metrics off "
+                f"(metrics.enabled): {error.strerror or error}."
+            ) from error
+        os.environ[_DIRECTORY] = str(directory)
         try:
             yield _forget
         finally:

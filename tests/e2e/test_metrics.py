@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 from gates import proxied
 from http_calls import Caller
-from processes import descendants, run, running, wait_until
+from processes import descendants, exist, run, running, wait_until
 from proxy import delay_request, drop_request
 from scraped import events, samples, value
 
@@ -208,3 +208,19 @@ def test_figures_are_shown_while_elasticsearch_does_not_answer(
         proxy.fault = None
         told = "the queues can be counted again"
         wait_until(lambda: scrape(address) and told in server.output, "it is back")
+
+
+def test_a_server_removes_what_a_killed_one_left(server_with, tmp_path):
+    with server_with(2) as killed:
+        killed.wait_until_ready()
+        children = descendants(killed.process.pid)
+        (left,) = (tmp_path / "tmp").iterdir()
+        killed.kill()
+        wait_until(lambda: not exist(children), "its children have ended")
+        assert left.exists()
+
+    with server_with(2) as server:
+        server.wait_until_ready()
+        assert len(list((tmp_path / "tmp").iterdir())) == 1
+        assert not left.exists()
+    assert list((tmp_path / "tmp").iterdir()) == []
