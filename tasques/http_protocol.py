@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP, with an answer's head and body in one packet, and deaf to offers of upgrades.
+"""Uvicorn's HTTP: an answer is one packet, offers of upgrades are not heard, leaving is announced.
 
 Uvicorn writes the head at once, and the body when it comes, which is a moment later. The second
 write costs the server as much as parsing the request, and wakes the client twice.
@@ -6,11 +6,15 @@ write costs the server as much as parsing the request, and wakes the client twic
 Clients that would rather speak HTTP/2 (Java's, unless told otherwise) offer it with their first
 request. Such an offer may be ignored, but the parser takes it as accepted: what follows the head
 would no longer be HTTP, and the body is lost.
+
+A connection that a client keeps would break at the end of the server, perhaps just when another
+request is sent. So a server that is about to leave says `Connection: close` with each answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpParserUpgrade, HttpRequestParser
@@ -20,9 +24,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 class OnePacketProtocol(HttpToolsProtocol):
     """Holds a head back until the body comes, but not beyond this turn of the event loop."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(
+        self, *arguments: Any, is_leaving: Callable[[], bool] = lambda: False, **named: Any
+    ) -> None:
         super().__init__(*arguments, **named)
         self.parser = _Parser(self)
+        self._is_leaving = is_leaving
+
+    def leave(self) -> None:
+        """Let the answer that is under way be the last one on this connection."""
+        # Before the first request there is none, whatever its type says.
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self.cycle.keep_alive = False
 
     def connection_made(  # type: ignore[override]  # as in the base class
         self, transport: asyncio.Transport
@@ -34,6 +47,8 @@ class OnePacketProtocol(HttpToolsProtocol):
         """Begin with the request, unless its head is read once more."""
         if not self._is_offered_an_upgrade():
             super().on_headers_complete()
+            if self._is_leaving():
+                self.leave()
 
     def on_message_complete(self) -> None:
         """End the body, unless it was not read yet."""

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -53,6 +54,12 @@ class _HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
+
+    def leave(self) -> None:
+        """Have clients that wait for an answer make another connection for their next request."""
+        for connection in self.server_state.connections:
+            if isinstance(connection, OnePacketProtocol):
+                connection.leave()
 
 
 def listen(address: BindAddress) -> socket.socket:
@@ -230,7 +237,7 @@ async def _serve(
     seconds = settings.shutdown_timeout.total_seconds()
     config = uvicorn.Config(
         built.asgi,
-        http=OnePacketProtocol,
+        http=partial(OnePacketProtocol, is_leaving=stop.told.is_set),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
@@ -277,13 +284,14 @@ def _spare_the_garbage_collector() -> None:
 async def _stop_when_told(
     settings: ServerSettings,
     stop: Stop,
-    server: uvicorn.Server,
+    server: _HttpServer,
     built: Application,
     background: asyncio.Task[None],
 ) -> None:
     await stop.told.wait()
     log.info("stopping")
     built.is_stopping = True
+    server.leave()
     # The next leader need not wait for the last request.
     background.cancel()
     # Whoever distributes requests has to see that none should come here any more.

@@ -71,4 +71,6 @@ class KeepAlive:
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
         body = await self._reader.readexactly(length)
+        if b"\r\nconnection: close\r\n" in head:
+            self.abort()
         return int(head.split()[1]), json.loads(body) if body else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
@@ -97,6 +98,33 @@ def test_a_server_says_that_it_is_not_ready_before_it_lets_nobody_in(tmp_path, s
 
         wait_until(lambda: refuses(address), "new connections are refused")
         assert server.process.wait(PATIENCE) == 0
+    server.assert_calm()
+
+
+def test_who_keeps_a_connection_is_told_to_make_another_one(tmp_path, settings):
+    """With the next answer, or with that which is under way: so no request meets a closed one."""
+    with running("server", folder=tmp_path, settings=settings | FOR_LONG) as server:
+        address = server.wait_until_ready()
+        there = urlsplit(address)
+        kept = HTTPConnection(there.hostname, there.port, timeout=PATIENCE)
+
+        def answer_on_kept():
+            kept.request("GET", "/health/live")
+            answer = kept.getresponse()
+            answer.read()
+            return answer.getheader("connection")
+
+        caller = Caller(address)
+        with closing(kept), caller.parked("q", 1) as (waiting,):
+            assert answer_on_kept() is None
+            server.process.terminate()
+            wait_until(lambda: status_of(f"{address}/health/ready") == 503, "it is not ready")
+
+            assert answer_on_kept() == "close"
+            caller.create(queue="q")
+            answer = waiting.connection.getresponse()
+            assert (answer.status, answer.getheader("connection")) == (200, "close")
+        server.stop(signal.SIGINT)
     server.assert_calm()
 
 
