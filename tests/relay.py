@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -96,14 +95,22 @@ class Balancer(Relay):
         self._turn += 1
         return ready[self._turn % len(ready)]
 
-    async def watch(self) -> None:
-        """Ask all, again and again."""
+    async def __aenter__(self) -> Self:
+        self._watch = asyncio.create_task(self._ask_again_and_again())
+        return await super().__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+        await super().__aexit__(*error)
+
+    async def _ask_again_and_again(self) -> None:
         while True:
-            await self._ask(self._ready)
+            await self._ask_all()
             await asyncio.sleep(self._interval)
 
-    async def _ask(self, addresses: Iterable[str]) -> None:
-        for address in list(addresses):
+    async def _ask_all(self) -> None:
+        for address in list(self._ready):
             status = await asyncio.to_thread(status_of, f"{address}/health/ready")
             if address in self._ready:
                 self._ready[address] = status == 200
