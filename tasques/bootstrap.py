@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -73,6 +73,7 @@ class Application:
         client: the Elasticsearch client.
         names: what is called what in Elasticsearch.
         is_stopping: whether it says that it is not ready, although it serves requests.
+        blocks: what kept it from writing when its readiness was last looked into.
     """
 
     asgi: ASGIApp
@@ -82,6 +83,7 @@ class Application:
     client: AsyncElasticsearch
     names: IndexNames
     is_stopping: bool = False
+    blocks: Sequence[str] = ()
     _writer: BulkWriter
     _reader: DocumentReader
     _background: BackgroundTasks
@@ -102,7 +104,9 @@ class Application:
         Raises:
             SetupError, StoreUnavailableError: it can not be found out.
         """
-        return await check(self.client.options(request_timeout=_CHECK_TIMEOUT), self.names)
+        findings = await check(self.client.options(request_timeout=_CHECK_TIMEOUT), self.names)
+        self.blocks = findings.warnings
+        return findings.problems
 
     async def setup(self) -> SetupReport:
         """Make, repair or upgrade what Tasques needs in Elasticsearch. Raises as `setup`."""
@@ -306,7 +310,7 @@ def _build(
                 probes=Probes(
                     readiness=readiness,
                     leadership=election.elector.leadership,
-                    warnings=election.warnings,
+                    warnings=lambda: [*election.warnings(), *built.blocks],
                 ),
                 clock=clock,
                 access_log=settings.logging.access,

@@ -255,13 +255,17 @@ async def _serve(
         log.info("listening", extra={"address": address_of(listener)})
         on_started()
 
+    def takes_part() -> bool:
+        """Not while it leaves: the others need not let it go first any more."""
+        return built.broker.is_active and not built.is_stopping
+
     server = _HttpServer(config, started)
     async with asyncio.TaskGroup() as group:
         background = group.create_task(built.background.run(), name="background")
         loops = [
             background,
             group.create_task(built.broker.run(), name="claim broker"),
-            group.create_task(built.presence.run(lambda: built.broker.is_active), name="presence"),
+            group.create_task(built.presence.run(takes_part), name="presence"),
             group.create_task(built.watch(), name="figures"),
             group.create_task(
                 _stop_when_told(settings, stop, server, built, background), name="stop"

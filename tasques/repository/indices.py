@@ -14,6 +14,7 @@ from tasques.repository.setup_errors import explained
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OWNER: Final = "tasques"
+_BLOCKS: Final = frozenset({"blocks.read_only", "blocks.read_only_allow_delete", "blocks.write"})
 _WITHOUT_FIELDS: Final = "*.aliases,*.settings,*.mappings._meta"
 _LOWEST_PRIORITY: Final = 500  # above the templates that Elasticsearch brings: up to 200
 
@@ -256,6 +257,12 @@ class StoredIndex:
     def is_closed(self) -> bool:
         """Whether it can be neither read nor written."""
         return self.settings.get("verified_before_close") == "true"
+
+    @property
+    def blocks(self) -> list[str]:
+        """The settings that keep it from being written."""
+        found = (name for name, value in self.settings.items() if str(value) == "true")
+        return [name for name in found if name in _BLOCKS]
 
     def changes_to(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Those of the wanted settings that it does not have."""

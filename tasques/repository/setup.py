@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -77,22 +78,48 @@ async def setup(
     return steps.report
 
 
-async def check(client: AsyncElasticsearch, names: IndexNames) -> list[str]:
-    """What a server would miss, one sentence each; empty if it can start.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found, one sentence each.
+
+    Attributes:
+        problems: what a server would miss.
+        warnings: what keeps it from its work although all is there.
+    """
+
+    problems: list[str]
+    warnings: list[str]
+
+
+async def check(client: AsyncElasticsearch, names: IndexNames) -> Findings:
+    """Look for what a server needs; without problems it can start.
 
     Raises:
         SetupError: Elasticsearch refuses to tell.
         StoreUnavailableError: Elasticsearch does not answer.
     """
     problems: list[str] = []
+    warnings: list[str] = []
     for spec in specs(names):
         template = await find_template(client, spec)
         if template is None:
             problems.append(f"The index template {spec.alias} is missing.")
         elif template_version(template) < spec.version:
             problems.append(f"The index template {spec.alias} is of an older version.")
-        problems += _index_problems(spec, await find(client, spec, with_fields=False))
-    return problems
+        found = await find(client, spec, with_fields=False)
+        problems += _index_problems(spec, found)
+        warnings += _blocks(spec, found)
+    return Findings(problems, warnings)
+
+
+def _blocks(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> list[str]:
+    """Of the archive only the index that is written: operators may want to protect the others."""
+    try:
+        current = choose(spec, found)
+    except SetupError:
+        return []
+    blocks = [] if current is None else current.blocks
+    return [f"The index {spec.alias} can not be written: index.{block} is set." for block in blocks]
 
 
 def _index_problems(spec: IndexSpec, found: Mapping[str, StoredIndex]) -> list[str]:

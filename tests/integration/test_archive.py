@@ -306,7 +306,7 @@ async def test_the_archive_goes_on_in_a_new_index_when_a_condition_holds(bench):
     indices = Counter(hit["_index"] for hit in found["hits"]["hits"])
     next_index = f"{bench.names.archive_alias}-000002"
     assert indices == {bench.names.archive_index: 5, next_index: 5}
-    assert await check(bench.client, bench.names) == []
+    assert (await check(bench.client, bench.names)).problems == []
     assert not (await set_up(bench)).is_changed
 
 

@@ -97,7 +97,7 @@ async def test_the_default_policy_is_valid_and_set_up_once(client, names):
         rollover.items()
     )
     assert set(phases["warm"]["actions"]) == {"readonly", "forcemerge"}
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_a_custom_policy_is_taken_to_the_letter(client, names):

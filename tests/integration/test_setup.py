@@ -102,7 +102,7 @@ async def stored_index(client, names):
 
 async def test_a_set_up_makes_everything_and_a_second_one_nothing(client, names):
     """Setting up twice is the same as once, and the report tells what was done."""
-    assert len(await check(client, names)) == 2 * len(specs(names))
+    assert len((await check(client, names)).problems) == 2 * len(specs(names))
 
     first = await set_up(client, names)
     state = await state_of(client, names)
@@ -123,7 +123,7 @@ async def test_a_set_up_makes_everything_and_a_second_one_nothing(client, names)
     assert not second.warnings
     assert len(second.unchanged) == 4 * len(specs(names))
     assert await state_of(client, names) == state
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_what_the_settings_say_is_in_the_index_and_the_template(client, names):
@@ -162,15 +162,15 @@ async def test_a_prefix_may_begin_with_another_prefix(client, names):
     await set_up(client, names)
     await set_up(client, inner)
 
-    assert await check(client, names) == []
-    assert await check(client, inner) == []
+    assert (await check(client, names)).problems == []
+    assert (await check(client, inner)).problems == []
 
 
 async def test_two_set_ups_at_once_both_end_well(client, names):
     """Servers that are started together may all set up."""
     reports = await asyncio.gather(*(set_up(client, names) for _ in range(5)))
 
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
     created = [line for report in reports for line in report.created]
     assert created.count(f"index {names.tasks_index}") == 1
     assert not (await set_up(client, names)).is_changed
@@ -355,20 +355,20 @@ async def test_a_set_up_that_was_killed_between_two_aliases_goes_on_with_the_sec
 
     await set_up(client, names)
 
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_an_index_without_its_alias_gets_it_back(client, names):
     """A half-done set-up is completed, and called a repair."""
     await set_up(client, names)
     await index_without_alias(client, names)
-    assert await check(client, names) == [f"The alias {names.tasks_alias} is missing."]
+    assert (await check(client, names)).problems == [f"The alias {names.tasks_alias} is missing."]
 
     report = await set_up(client, names)
 
     assert report.repaired == [f"alias {names.tasks_alias} of {names.tasks_index}"]
     assert not report.created
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 @pytest.mark.parametrize("options", [{"is_write_index": False}, {"filter": {"term": {"id": "a"}}}])
@@ -376,12 +376,12 @@ async def test_an_alias_that_hides_or_refuses_something_is_made_plain(client, na
     """An alias without a write index, or with a filter, is put right."""
     await set_up(client, names)
     await client.indices.put_alias(index=names.tasks_index, name=names.tasks_alias, **options)
-    assert "not a plain write alias" in (await check(client, names))[0]
+    assert "not a plain write alias" in (await check(client, names)).problems[0]
 
     report = await set_up(client, names)
 
     assert report.repaired == [f"alias {names.tasks_alias} of {names.tasks_index}"]
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_an_alias_on_an_empty_foreign_index_is_moved(client, names):
@@ -389,7 +389,7 @@ async def test_an_alias_on_an_empty_foreign_index_is_moved(client, names):
     await alias_elsewhere(client, names)
     await set_up(client, names)
 
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
     assert await client.indices.exists(index=f"{names.prefix}-other")
     aliases = await client.indices.get_alias(name=names.tasks_alias)
     assert list(aliases) == [names.tasks_index]
@@ -399,7 +399,7 @@ async def test_an_alias_on_two_indices_is_taken_from_the_foreign_one(client, nam
     """Reads by id are refused by an alias of two indices, so one has to go."""
     await set_up(client, names)
     await client.indices.create(index=f"{names.prefix}-other", aliases={names.tasks_alias: {}})
-    assert "instead of" in (await check(client, names))[0]
+    assert "instead of" in (await check(client, names)).problems[0]
 
     await set_up(client, names)
 
@@ -427,7 +427,7 @@ async def test_an_index_with_the_name_of_the_alias_is_kept_and_explained(client,
     with pytest.raises(SetupError, match=expected):
         await set_up(client, names)
 
-    assert any(expected in problem for problem in await check(client, names))
+    assert any(expected in problem for problem in (await check(client, names)).problems)
     assert await client.exists(index=names.tasks_alias, id="1")
 
 
@@ -436,7 +436,7 @@ async def test_a_closed_index_is_named(client, names):
     await set_up(client, names)
     await client.indices.close(index=names.tasks_index)
 
-    assert await check(client, names) == [f"The index {names.tasks_index} is closed."]
+    assert (await check(client, names)).problems == [f"The index {names.tasks_index} is closed."]
     with pytest.raises(SetupError, match=f"POST /{names.tasks_index}/_open"):
         await set_up(client, names)
 
@@ -463,7 +463,7 @@ async def test_tasks_that_were_moved_to_a_copy_stay_there(client, names):
 
     assert list(await client.indices.get_alias(name=names.tasks_alias)) == [copy]
     assert not await client.indices.exists(index=names.tasks_index)
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
     settings = (await client.indices.get(index=copy))[copy]["settings"]["index"]
     assert settings["refresh_interval"] == "1000ms"
 
@@ -527,7 +527,7 @@ async def test_an_archive_without_its_alias_gets_it_back_on_every_index(client, 
     await set_up(client, names)
     await client.indices.rollover(alias=names.archive_alias)
     await client.indices.delete_alias(index="*", name=names.archive_alias)
-    assert await check(client, names) == [f"The alias {names.archive_alias} is missing."]
+    assert (await check(client, names)).problems == [f"The alias {names.archive_alias} is missing."]
 
     report = await set_up(client, names)
 
@@ -536,14 +536,14 @@ async def test_an_archive_without_its_alias_gets_it_back_on_every_index(client, 
         "000001": {"is_write_index": False},
         "000002": {"is_write_index": True},
     }
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_a_roll_over_that_was_half_done_is_completed(client, names):
     """An index that is there without the alias would make every later roll-over fail."""
     await set_up(client, names)
     await client.indices.create(index=f"{names.archive_alias}-000002")
-    (problem,) = await check(client, names)
+    (problem,) = (await check(client, names)).problems
     assert "000001 instead of" in problem
 
     report = await set_up(client, names)
@@ -562,12 +562,12 @@ async def test_an_archive_that_is_written_nowhere_is_repaired(client, names):
         await client.indices.put_alias(
             index=f"{names.archive_alias}-{number}", name=names.archive_alias, is_write_index=False
         )
-    assert "not a plain write alias" in (await check(client, names))[0]
+    assert "not a plain write alias" in (await check(client, names)).problems[0]
 
     await set_up(client, names)
 
     assert (await aliases_of_archive(client, names))["000002"] == {"is_write_index": True}
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_a_new_index_of_the_archive_is_like_the_first(client, names):
@@ -590,7 +590,7 @@ async def test_a_prefix_may_be_the_name_of_an_archive(client, names):
         await set_up(client, each)
 
     for each in (names, inner):
-        assert await check(client, each) == []
+        assert (await check(client, each)).problems == []
         assert not (await set_up(client, each)).is_changed
         answer = await client.indices.rollover(alias=each.archive_alias)
         made = await client.indices.get_mapping(index=answer["new_index"])
@@ -618,7 +618,7 @@ async def test_an_older_template_and_mapping_are_upgraded_in_place(client, names
     await client.indices.put_mapping(
         index=names.tasks_index, meta={"managed_by": "tasques", "version": 0, "team": "mail"}
     )
-    problems = await check(client, names)
+    problems = (await check(client, names)).problems
     assert f"The index template {names.tasks_alias} is of an older version." in problems
     assert f"The mapping of {names.tasks_index} is of an older version." in problems
 
@@ -629,7 +629,7 @@ async def test_an_older_template_and_mapping_are_upgraded_in_place(client, names
         f"mapping of {names.tasks_index}",
         f"settings of {names.tasks_index}: number_of_replicas = 0, refresh_interval = 1000ms",
     ]
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
     assert await client.exists(index=names.tasks_alias, id="1")
     mappings = (await stored_index(client, names))["mappings"]
     assert mappings["_meta"]["team"] == "mail"
@@ -724,7 +724,7 @@ async def test_what_a_newer_version_made_is_left_alone(client, names):
     assert not report.is_changed
     assert sum("(newer: version" in line for line in report.unchanged) == 2
     assert await state_of(client, names) == state
-    assert await check(client, names) == []
+    assert (await check(client, names)).problems == []
 
 
 async def test_a_field_that_somebody_removed_the_mapping_of_comes_back(client, names):

@@ -100,7 +100,7 @@ async def test_an_ordinary_user_can_set_up_and_a_lesser_one_can_check(as_user):
     await set_up(as_user("installer"), "installer")
 
     assert not (await set_up(as_user("installer"), "installer")).is_changed
-    assert await check(as_user("server"), IndexNames("tasques-installer")) == []
+    assert (await check(as_user("server"), IndexNames("tasques-installer"))).problems == []
 
 
 async def test_an_unknown_authority_is_no_outage(secure_cluster):
