@@ -56,7 +56,7 @@ class Load:
         creates: how long creating took.
         claims: how long it took from the beginning of a creation until a worker had the task.
         broken: how many requests had no answer.
-        refused: how many were answered 5xx, by status.
+        refused: how many were answered 5xx, by code.
     """
 
     def __init__(self, address: str, *, pause: float) -> None:
@@ -71,7 +71,7 @@ class Load:
         self.creates: list[Sample] = []
         self.claims: list[Sample] = []
         self.broken = 0
-        self.refused: Counter[int] = Counter()
+        self.refused: Counter[str] = Counter()
 
     def start(self, group: asyncio.TaskGroup, *, producers: int, workers: int) -> None:
         """Begin; the group ends when all is done after `end`."""
@@ -130,4 +130,4 @@ class Load:
             else:
                 if status < 500:
                     return status, answer, tries
-                self.refused[status] += 1
+                self.refused[answer["code"]] += 1
