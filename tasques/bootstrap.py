@@ -166,10 +166,8 @@ def _build(
     names = IndexNames(settings.elasticsearch.index_prefix)
     connection = Connection(client, authorization=client_options(settings).authorization)
     limits = write_limits(settings)
-    observer = observers(metrics)
-    writer = BulkWriter(
-        connection, limits=limits, clock=clock, random=random, observer=observer.bulk
-    )
+    told = observers(metrics)
+    writer = BulkWriter(connection, limits=limits, clock=clock, random=random, observer=told.bulk)
     reader = DocumentReader(
         connection,
         clock=clock,
@@ -251,6 +249,7 @@ def _build(
         is_leader=election.elector.is_leader,
         clock=clock,
         random=random,
+        observer=told.chores,
     )
     scheduler = leaders_scheduler(
         settings,
@@ -266,7 +265,7 @@ def _build(
         offer=broker.offer,
         is_leader=election.elector.is_leader,
         clock=clock,
-        on_pass=observer.on_pass,
+        observer=told.chores,
     )
     service = TaskService(
         tasks=by.service,
@@ -333,7 +332,7 @@ def _build(
             loops=(scheduler,),
             clock=clock,
             random=random,
-            on_pass=observer.on_pass,
+            observer=told.chores,
         ),
         client=client,
         names=names,

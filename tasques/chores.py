@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from tasques.background.archiver import Archiver
-from tasques.background.chore import Chore, OnPass
+from tasques.background.chore import Chore, ChoreObserver
 from tasques.background.reaper import Reaper
 from tasques.background.roller import Roller
 from tasques.background.scheduler import Scheduler
@@ -27,6 +27,7 @@ def leaders_chores(
     is_leader: Callable[[], bool],
     clock: Clock,
     random: Random,
+    observer: ChoreObserver,
 ) -> tuple[Chore, ...]:
     """Make all chores but the scheduler."""
     recurring = settings.recurring
@@ -37,6 +38,7 @@ def leaders_chores(
             random=random,
             is_leader=is_leader,
             interval=recurring.timed_out_tasks_reaper.run_interval.total_seconds(),
+            observer=observer,
         ),
         Archiver(
             archive=archive,
@@ -44,6 +46,7 @@ def leaders_chores(
             older_than=recurring.tasks_archiver.archive_older_than,
             is_leader=is_leader,
             interval=recurring.tasks_archiver.run_interval.total_seconds(),
+            observer=observer,
         ),
         Roller(archive=archive, is_leader=is_leader, interval=_ROLLER_INTERVAL),
     )
@@ -58,7 +61,7 @@ def leaders_scheduler(
     offer: Callable[[Task], None],
     is_leader: Callable[[], bool],
     clock: Clock,
-    on_pass: OnPass,
+    observer: ChoreObserver,
 ) -> Scheduler:
     """Make the loop that follows schedules; `offer` is told of each task that it enqueues."""
     return Scheduler(
@@ -69,5 +72,5 @@ def leaders_scheduler(
         clock=clock,
         is_leader=is_leader,
         interval=settings.recurring.recurring_tasks.sync_run_interval.total_seconds(),
-        on_pass=on_pass,
+        observer=observer,
     )

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from tasques.api.metrics import Figures
 from tasques.api.operations import claim_tasks
-from tasques.background.chore import OnPass, ignore
+from tasques.background import chore
+from tasques.background.chore import ChoreObserver
 from tasques.background_tasks import BackgroundTasks
 from tasques.domain.backlog import Backlog
 from tasques.domain.ports import Clock, TaskRepository
 from tasques.observability.counting import CountingTaskRepository
+from tasques.repository import writes
 from tasques.repository.backlogs import ElasticsearchBacklogs
 from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
-from tasques.repository.writes import UNOBSERVED, BulkObserver
+from tasques.repository.writes import BulkObserver
 from tasques.settings import ServerSettings
 from tasques.settings.model import MetricsSettings
 from tasques.shared_figures import shared_directory
@@ -50,14 +52,14 @@ class Observers:
     """What is told of the work behind the HTTP side."""
 
     bulk: BulkObserver
-    on_pass: OnPass
+    chores: ChoreObserver
 
 
 def observers(metrics: Metrics | None) -> Observers:
     """Who counts that work, if anybody does."""
     if metrics is None:
-        return Observers(bulk=UNOBSERVED, on_pass=ignore)
-    return Observers(bulk=metrics.bulk, on_pass=metrics.chores.passed)
+        return Observers(bulk=writes.UNOBSERVED, chores=chore.UNOBSERVED)
+    return Observers(bulk=metrics.bulk, chores=metrics.chores)
 
 
 def start_metrics(settings: MetricsSettings) -> Metrics | None:

@@ -94,6 +94,25 @@ class FakeClock:
         await settle()
 
 
+@dataclass(slots=True)
+class RecordingObserver:
+    """Remembers what it is told. Implements `ChoreObserver`.
+
+    Attributes:
+        passes: what `passed` was called with.
+        lefts: how many things could not be done, by chore.
+    """
+
+    passes: list[tuple[str, str, int, float]] = field(default_factory=list)
+    lefts: Counter[str] = field(default_factory=Counter)
+
+    def passed(self, chore: str, outcome: str, done: int, seconds: float) -> None:
+        self.passes.append((chore, outcome, done, seconds))
+
+    def left(self, chore: str, count: int) -> None:
+        self.lefts[chore] += count
+
+
 class Operation(StrEnum):
     """The methods of a repository of tasks."""
 

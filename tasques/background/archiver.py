@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from tasques.background.chore import UNOBSERVED, ChoreObserver
 from tasques.domain.errors import NotLeadingError, TasquesError, UnavailableError
 from tasques.domain.ports import Clock, FinishedTask, TaskArchive
 
@@ -34,6 +35,7 @@ class Archiver:
         older_than: timedelta,
         is_leader: Callable[[], bool],
         interval: float,
+        observer: ChoreObserver = UNOBSERVED,
     ) -> None:
         """Make a chore.
 
@@ -43,6 +45,7 @@ class Archiver:
             older_than: how long they stay where they are.
             is_leader: whether this server leads.
             interval: seconds from one pass to the next.
+            observer: told how many tasks can not be archived.
         """
         self.name = _NAME
         self.interval = interval
@@ -50,6 +53,7 @@ class Archiver:
         self._clock = clock
         self._older_than = older_than
         self._is_leader = is_leader
+        self._observer = observer
 
     async def run_once(self) -> int:
         """Move what has been finished for long enough; return how many tasks. See `Chore`."""
@@ -58,6 +62,8 @@ class Archiver:
             return await self._run(left)
         finally:
             left.log()
+            if left.count:
+                self._observer.left(self.name, left.count)
 
     async def _run(self, left: _Left) -> int:
         archived = in_vain = 0
@@ -92,6 +98,10 @@ class _Left:
 
     _tasks: dict[str, int] = field(default_factory=dict)
     _examples: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(self._tasks.values())
 
     def note(self, tasks: Sequence[FinishedTask], errors: Sequence[TasquesError | None]) -> None:
         for task, error in zip(tasks, errors, strict=True):

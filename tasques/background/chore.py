@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 
 class Outcome(StrEnum):
@@ -15,12 +14,29 @@ class Outcome(StrEnum):
     FAILED = "failed"  # by a bug
 
 
-OnPass = Callable[[str, Outcome, int, float], None]
-"""Is told of a pass: the chore's name, how it ended, how many things were done, and seconds."""
+class ChoreObserver(Protocol):
+    """Is told what chores do, so that it can be counted."""
+
+    def passed(self, chore: str, outcome: Outcome, done: int, seconds: float) -> None:
+        """A pass of the chore of that name has ended, in which so many things were done."""
+        ...
+
+    def left(self, chore: str, count: int) -> None:
+        """So many things could not be done, and are left for a later pass."""
+        ...
 
 
-def ignore(_chore: str, _outcome: Outcome, _done: int, _seconds: float) -> None:
-    """Take no note of a pass."""
+class _Unobserved:
+    """Counts nothing. Implements `ChoreObserver`."""
+
+    def passed(self, chore: str, outcome: Outcome, done: int, seconds: float) -> None:
+        """Nothing."""
+
+    def left(self, chore: str, count: int) -> None:
+        """Nothing."""
+
+
+UNOBSERVED: Final[ChoreObserver] = _Unobserved()
 
 
 class Chore(Protocol):

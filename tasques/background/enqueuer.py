@@ -55,6 +55,7 @@ class Enqueuer:
         offer: Callable[[Task], None],
         clock: Clock,
         is_leader: Callable[[], bool],
+        on_left: Callable[[int], None],
     ) -> None:
         """Make an enqueuer.
 
@@ -66,6 +67,7 @@ class Enqueuer:
             offer: told of each task that was created.
             clock: tells what is due.
             is_leader: whether this server leads.
+            on_left: told how many recurring tasks are put off because of an error.
         """
         self._agenda = agenda
         self._recurring_tasks = recurring_tasks
@@ -74,6 +76,7 @@ class Enqueuer:
         self._offer = offer
         self._clock = clock
         self._is_leader = is_leader
+        self._on_left = on_left
 
     async def fire(self, due: Sequence[RecurringTask], *, leading_since: datetime) -> int:
         """Do what is due; returns how many tasks were created.
@@ -198,6 +201,7 @@ class Enqueuer:
             is_passing = isinstance(error, (UnavailableError, NotLeadingError))
             self._agenda.defer(recurring_task_id, now + (_PAUSE if is_passing else _LONG_PAUSE))
         if failures:
+            self._on_left(len(failures))
             recurring_task_id, error = next(iter(failures.items()))
             log.warning(
                 "recurring tasks are put off",

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from random import Random
 from typing import Final
 
+from tasques.background.chore import UNOBSERVED, ChoreObserver
 from tasques.domain.errors import (
     NotLeadingError,
     TasquesError,
@@ -40,6 +41,7 @@ class Reaper:
         random: Random,
         is_leader: Callable[[], bool],
         interval: float,
+        observer: ChoreObserver = UNOBSERVED,
     ) -> None:
         """Make a chore.
 
@@ -49,6 +51,7 @@ class Reaper:
             random: for the jitter of the next attempt.
             is_leader: whether this server leads.
             interval: seconds from one pass to the next.
+            observer: told how many tasks could not be failed.
         """
         self.name = _NAME
         self.interval = interval
@@ -56,6 +59,7 @@ class Reaper:
         self._clock = clock
         self._random = random
         self._is_leader = is_leader
+        self._observer = observer
 
     async def run_once(self) -> int:
         """Fail what is over now; return how many tasks were. See `Chore`."""
@@ -78,15 +82,16 @@ class Reaper:
             for task in page
         ]
         outcomes = await self._tasks.update_all(failed, Lane.CLAIM, may_write=self._is_leader)
-        self._log_what_is_left(outcomes)
+        self._tell_what_is_left(outcomes)
         return outcomes
 
-    def _log_what_is_left(self, outcomes: Sequence[Task | TasquesError]) -> None:
+    def _tell_what_is_left(self, outcomes: Sequence[Task | TasquesError]) -> None:
         errors = [outcome for outcome in outcomes if isinstance(outcome, TasquesError)]
         conflicts = sum(isinstance(error, VersionConflictError) for error in errors)
         if conflicts:
             log.info("workers were faster than their time-outs", extra={"tasks": conflicts})
         if others := [error for error in errors if not isinstance(error, VersionConflictError)]:
+            self._observer.left(self.name, len(others))
             log.warning(
                 "time-outs could not be written",
                 extra={"tasks": len(others), "reason": str(others[0])},

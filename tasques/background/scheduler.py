@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, NoReturn
 
 from tasques.background.agenda import Agenda
-from tasques.background.chore import OnPass, ignore
+from tasques.background.chore import UNOBSERVED, ChoreObserver
 from tasques.background.enqueuer import Enqueuer
 from tasques.background.service import do_pass
 from tasques.domain.errors import RecurringTaskNotFoundError, TasquesError, VersionConflictError
@@ -45,7 +45,7 @@ class Scheduler:
         clock: Clock,
         is_leader: Callable[[], bool],
         interval: float,
-        on_pass: OnPass = ignore,
+        observer: ChoreObserver = UNOBSERVED,
     ) -> None:
         """Make a scheduler; its `run` has to be running.
 
@@ -57,14 +57,14 @@ class Scheduler:
             clock: tells what is due.
             is_leader: whether this server leads.
             interval: seconds from one look for changes to the next.
-            on_pass: told of each pass.
+            observer: told of each pass.
         """
         self.name = _NAME
         self.interval = interval
         self._recurring_tasks = recurring_tasks
         self._clock = clock
         self._is_leader = is_leader
-        self._on_pass = on_pass
+        self._observer = observer
         self._agenda = Agenda()
         self._enqueuer = Enqueuer(
             agenda=self._agenda,
@@ -74,6 +74,7 @@ class Scheduler:
             offer=offer,
             clock=clock,
             is_leader=is_leader,
+            on_left=lambda count: observer.left(_NAME, count),
         )
         self._mark = ChangeMark()
         self._leading_since: datetime | None = None
@@ -93,7 +94,7 @@ class Scheduler:
             pause = _WATCHING
             if not self._is_leader():
                 self._forget()
-            elif await do_pass(self, self._clock, self._on_pass):
+            elif await do_pass(self, self._clock, self._observer):
                 pause = self._time_to_next()
             else:
                 pause = _PAUSE
@@ -171,6 +172,7 @@ class Scheduler:
 
     def _put_off(self, recurring_task_id: str, error: TasquesError) -> None:
         self._agenda.defer(recurring_task_id, self._clock.monotonic() + _PAUSE)
+        self._observer.left(_NAME, 1)
         log.warning(
             "a recurring task is put off",
             extra={"recurring_task_id": recurring_task_id, "reason": str(error)},

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NoReturn
 
-from tasques.background.chore import Chore, Loop, OnPass, Outcome, ignore
+from tasques.background.chore import UNOBSERVED, Chore, ChoreObserver, Loop, Outcome
 from tasques.background.clock_check import ClockCheck
 from tasques.background.elector import Elector
 from tasques.domain.errors import TasquesError
@@ -23,7 +23,7 @@ async def repeat(
     is_leader: Callable[[], bool],
     clock: Clock,
     random: Random,
-    on_pass: OnPass = ignore,
+    observer: ChoreObserver = UNOBSERVED,
 ) -> NoReturn:
     """Do a pass of a chore every interval in which this server leads.
 
@@ -35,11 +35,11 @@ async def repeat(
     while True:
         started_at = clock.monotonic()
         if is_leader():
-            await do_pass(chore, clock, on_pass)
+            await do_pass(chore, clock, observer)
         await clock.sleep(max(0.0, started_at + chore.interval - clock.monotonic()))
 
 
-async def do_pass(chore: Chore, clock: Clock, on_pass: OnPass = ignore) -> bool:
+async def do_pass(chore: Chore, clock: Clock, observer: ChoreObserver = UNOBSERVED) -> bool:
     """Do one pass, and return whether it succeeded. Whatever goes wrong in it, the loop goes on."""
     started_at = clock.monotonic()
     done = 0
@@ -56,7 +56,7 @@ async def do_pass(chore: Chore, clock: Clock, on_pass: OnPass = ignore) -> bool:
         took = round((clock.monotonic() - started_at) * 1000)
         level = logging.INFO if done else logging.DEBUG
         log.log(level, "chore done", extra={"chore": chore.name, "count": done, "took_ms": took})
-    on_pass(chore.name, outcome, done, clock.monotonic() - started_at)
+    observer.passed(chore.name, outcome, done, clock.monotonic() - started_at)
     return outcome is Outcome.DONE
 
 
@@ -72,7 +72,7 @@ class BackgroundService:
         loops: Sequence[Loop] = (),
         clock: Clock,
         random: Random,
-        on_pass: OnPass = ignore,
+        observer: ChoreObserver = UNOBSERVED,
     ) -> None:
         """Make a service; its `run` has to be running.
 
@@ -83,7 +83,7 @@ class BackgroundService:
             loops: know by themselves when to do what.
             clock: for pauses.
             random: for pauses.
-            on_pass: told of each pass of a chore.
+            observer: told of each pass of a chore.
         """
         self._elector = elector
         self._clock_check = clock_check
@@ -91,7 +91,7 @@ class BackgroundService:
         self._loops = loops
         self._clock = clock
         self._random = random
-        self._on_pass = on_pass
+        self._observer = observer
 
     async def run(self) -> None:
         """Run until cancelled. A bug in one loop ends all, and is raised.
@@ -114,5 +114,5 @@ class BackgroundService:
             is_leader=self._elector.is_leader,
             clock=self._clock,
             random=self._random,
-            on_pass=self._on_pass,
+            observer=self._observer,
         )

@@ -13,7 +13,7 @@ _LAG_SECONDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600)
 
 
 class ChoreFigures:
-    """Counts passes of chores, and how late schedules are followed."""
+    """Counts what chores do, and how late schedules are followed. Implements `ChoreObserver`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._passes = Histogram(
@@ -29,6 +29,12 @@ class ChoreFigures:
             ("chore",),
             registry=registry,
         )
+        self._left = Counter(
+            "tasques_chore_failures",
+            "What chores could not do, and left for a later pass.",
+            ("chore",),
+            registry=registry,
+        )
         self._lag = Histogram(
             "tasques_schedule_lag_seconds",
             "From the instant of a recurring task until a task was enqueued for it.",
@@ -36,17 +42,14 @@ class ChoreFigures:
             registry=registry,
         )
 
-    def passed(self, chore: str, outcome: str, items: int, seconds: float) -> None:
-        """Count a pass.
-
-        Args:
-            chore: its name.
-            outcome: how it ended.
-            items: how many things were done in it.
-            seconds: how long it took.
-        """
+    def passed(self, chore: str, outcome: str, done: int, seconds: float) -> None:
+        """Count a pass. See `ChoreObserver`."""
         self._passes.labels(chore, outcome).observe(seconds)
-        self._items.labels(chore).inc(items)
+        self._items.labels(chore).inc(done)
+
+    def left(self, chore: str, count: int) -> None:
+        """Count what could not be done. See `ChoreObserver`."""
+        self._left.labels(chore).inc(count)
 
     def fired(self, task: Task) -> None:
         """Count a task that was enqueued for an instant."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from factories import START, a_claimed_task, a_task
 from fake_archive import InMemoryTaskArchive
-from fakes import PAGE, FakeClock
+from fakes import PAGE, FakeClock, RecordingObserver
 
 from tasques.background.archiver import Archiver
 from tasques.background.roller import Roller
@@ -21,12 +21,14 @@ class Bench:
     def __init__(self):
         self.archive = InMemoryTaskArchive()
         self.is_leader = True
+        self.observer = RecordingObserver()
         self.archiver = Archiver(
             archive=self.archive,
             clock=FakeClock(START + DAY),
             older_than=DAY,
             is_leader=lambda: self.is_leader,
             interval=60,
+            observer=self.observer,
         )
 
     async def lay(self, *tasks):
@@ -89,6 +91,7 @@ async def test_what_the_archive_refuses_stays_and_does_not_stop_the_rest(bench, 
     (line,) = caplog.records
     assert line.tasks == PAGE
     assert "mail:task-0: no room for task-0" in line.examples
+    assert bench.observer.lefts == {"archiver": PAGE}
 
 
 async def test_an_archive_that_takes_nothing_is_not_asked_for_each_of_many_pages(bench, caplog):

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 from elections import INTERVAL, LEASE, Rival
 from fake_leader_lock import LeaseStore, at_once
-from fakes import FakeClock, settle
+from fakes import FakeClock, RecordingObserver, settle
 
-from tasques.background.chore import ignore
+from tasques.background.chore import UNOBSERVED
 from tasques.background.clock_check import ClockCheck
 from tasques.background.service import BackgroundService, repeat
 from tasques.domain.errors import StoreUnavailableError
@@ -53,7 +53,9 @@ def clock():
     return FakeClock()
 
 
-async def repeated(chore, clock, seconds, *, is_leader=lambda: True, random=None, on_pass=ignore):
+async def repeated(
+    chore, clock, seconds, *, is_leader=lambda: True, random=None, observer=UNOBSERVED
+):
     """Let a chore be repeated for a while."""
     loop = asyncio.ensure_future(
         repeat(
@@ -61,7 +63,7 @@ async def repeated(chore, clock, seconds, *, is_leader=lambda: True, random=None
             is_leader=is_leader,
             clock=clock,
             random=random or ConstantRandom(),
-            on_pass=on_pass,
+            observer=observer,
         )
     )
     await clock.advance(seconds)
@@ -133,13 +135,13 @@ async def test_a_pass_that_fails_does_not_end_the_loop(clock, caplog):
 
 async def test_each_pass_is_told_but_one_that_is_cancelled(clock):
     failures = {1: StoreUnavailableError("down"), 2: ZeroDivisionError("a bug")}
-    told = []
+    observer = RecordingObserver()
 
     chore = FakeChore(clock, takes=2, failures=failures, done=7)
-    await repeated(chore, clock, 31, on_pass=lambda *told_of: told.append(told_of))
+    await repeated(chore, clock, 31, observer=observer)
 
     assert len(chore.begun) == 4
-    assert told == [
+    assert observer.passes == [
         ("sweep", "broken_off", 0, 2.0),
         ("sweep", "failed", 0, 2.0),
         ("sweep", "done", 7, 2.0),

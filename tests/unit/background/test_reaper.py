@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from factories import START, a_claimed_task
-from fakes import PAGE, FakeClock, InMemoryTaskRepository, Operation
+from fakes import PAGE, FakeClock, InMemoryTaskRepository, Operation, RecordingObserver
 
 from tasques.background.reaper import Reaper
 from tasques.domain.errors import StoreUnavailableError
@@ -23,12 +23,14 @@ class Bench:
         self.tasks = InMemoryTaskRepository()
         self.clock = FakeClock(OVER)
         self.is_leader = True
+        self.observer = RecordingObserver()
         self.reaper = Reaper(
             tasks=self.tasks,
             clock=self.clock,
             random=Random(1),
             is_leader=lambda: self.is_leader,
             interval=15,
+            observer=self.observer,
         )
 
     async def lay(self, *tasks):
@@ -133,6 +135,7 @@ async def test_a_store_that_takes_nothing_now_is_left_alone_until_the_next_pass(
     bench.tasks.fail_next(StoreUnavailableError("full"), of=Operation.UPDATE)
 
     assert await bench.reaper.run_once() == PAGE - 1
+    assert bench.observer.lefts == {"reaper": 1}
     await bench.tasks.refresh()
     assert await bench.reaper.run_once() == PAGE + 1
 

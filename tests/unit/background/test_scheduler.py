@@ -10,7 +10,7 @@ from factories import START, a_definition, a_recurring_task, a_task
 from fake_archive import InMemoryTaskArchive
 from fake_recurring import InMemoryRecurringTaskRepository
 from fake_runs import InMemoryRunRepository
-from fakes import FakeClock, InMemoryTaskRepository, Operation, settle
+from fakes import FakeClock, InMemoryTaskRepository, Operation, RecordingObserver, settle
 
 from tasques.background.agenda import KEPT_DELETED
 from tasques.background.scheduler import Scheduler
@@ -37,6 +37,7 @@ class Bench:
         self.runs = InMemoryRunRepository(self.archive)
         self.offered = []
         self.is_leader = True
+        self.observer = RecordingObserver()
         self.scheduler = Scheduler(
             recurring_tasks=self.recurring,
             tasks=self.tasks,
@@ -45,6 +46,7 @@ class Bench:
             clock=self.clock,
             is_leader=lambda: self.is_leader,
             interval=1.0,
+            observer=self.observer,
         )
 
     @property
@@ -355,6 +357,7 @@ async def test_a_task_that_can_not_be_created_is_created_later(bench):
 
     assert bench.fired == [60]
     assert bench.stored.pending == ()
+    assert bench.observer.lefts == {"scheduler": 1}
 
 
 async def test_a_creation_that_landed_without_an_answer_is_not_repeated(bench):
@@ -456,6 +459,7 @@ async def test_what_can_not_be_purged_is_purged_later(bench):
     await bench.until(KEPT_DELETED.total_seconds() + 5)
 
     assert bench.recurring.stored == []
+    assert bench.observer.lefts == {"scheduler": 1}
 
 
 async def test_one_that_was_purged_by_another_server_is_forgotten(bench):

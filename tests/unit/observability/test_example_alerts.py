@@ -38,6 +38,7 @@ async def text():
     metrics.bulk.answered(200, 0.1, operations=1, repeated=1)
     metrics.bulk.settled("done")
     metrics.chores.passed("reaper", "done", 1, 0.1)
+    metrics.chores.left("archiver", 1)
     return (metrics.render() + backlogs.render()).decode()
 
 

@@ -165,6 +165,8 @@ def test_passes_of_chores_are_counted_by_how_they_ended(metrics):
     metrics.chores.passed("reaper", "done", 5, 0.02)
     metrics.chores.passed("reaper", "done", 2, 0.02)
     metrics.chores.passed("reaper", "broken_off", 0, 3.0)
+    metrics.chores.left("archiver", 2)
+    metrics.chores.left("archiver", 1)
 
     text = shown(metrics)
     name = "tasques_chore_pass_duration_seconds"
@@ -172,6 +174,7 @@ def test_passes_of_chores_are_counted_by_how_they_ended(metrics):
     assert value(text, f"{name}_count", good) == 2
     assert value(text, f"{name}_sum", good | {"outcome": "broken_off"}) == 3
     assert value(text, "tasques_chore_items_total", {"chore": "reaper"}) == 7
+    assert value(text, "tasques_chore_failures_total", {"chore": "archiver"}) == 3
 
 
 @pytest.mark.parametrize(("late", "lag"), [(2.5, 2.5), (-0.5, 0.0)])
