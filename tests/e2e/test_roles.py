@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import bcrypt
 import pytest
@@ -176,12 +177,15 @@ def live(caller, patience=60):
 
 
 def test_the_role_for_servers_is_enough(secured, tmp_path):
-    """For tasks, recurring ones, all chores of a leader, and the clock that it looks at."""
+    """For tasks, recurring ones, all chores of a leader, its clock, and counting the queues."""
     user = name_of("server")
     set_up(secured, user, tmp_path)
     settings = settings_of(secured, user)
     with running("server", folder=tmp_path, settings=settings) as server:
-        live(Caller(server.wait_until_ready()))
+        address = server.wait_until_ready()
+        live(Caller(address))
+        with urlopen(f"{address}/metrics", timeout=60) as answer:
+            assert b"# HELP tasques_queue_depth" in answer.read()
 
     assert "unauthorized" not in server.output
     assert "may not look at Elasticsearch's clock" not in server.output
