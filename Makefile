@@ -60,7 +60,8 @@ check-deploy: $(DEPLOY)/.ready ## Check what docker/ and k8s/ hold
 	$(DEPLOY)/bin/hadolint docker/Dockerfile
 	$(DEPLOY)/bin/yamllint --strict -c docker/.yamllint.yaml docker k8s
 	cd docker && $(COMPOSE) --env-file .env.example config --quiet
-	$(MAKE) -C k8s check VALIDATE=$(CURDIR)/$(DEPLOY)/bin/kubernetes-validate
+	$(DEPLOY)/bin/checkov --config-file docker/.checkov.yaml --framework dockerfile --file docker/Dockerfile
+	$(MAKE) -C k8s check TOOLS=$(CURDIR)/$(DEPLOY)/bin
 
 $(DEPLOY)/.ready: docker/check.lock
 	$(PYTHON) -m venv $(DEPLOY)
