@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp
 
 from tasques.background.chore import Chore
+from tasques.background.scheduler import Scheduler
+from tasques.repository.bulk import BulkWriter
+from tasques.repository.connection import Connection
+from tasques.repository.reads import DocumentReader
+from tasques.repository.tasks import ElasticsearchTaskRepository
 from tasques.settings.model import ApmSettings
 
 if TYPE_CHECKING:
@@ -39,7 +46,7 @@ def traced_app(app: ASGIApp, apm: Agent | None) -> ASGIApp:
         return app
     from tasques.api.tracing import TracedRequests  # noqa: PLC0415 - as above
 
-    return TracedRequests(app, apm)
+    return TracedRequests(app, apm.tracer)
 
 
 def traced_chores(chores: Sequence[Chore], apm: Agent | None) -> Sequence[Chore]:
@@ -49,3 +56,33 @@ def traced_chores(chores: Sequence[Chore], apm: Agent | None) -> Sequence[Chore]
     from tasques.background.tracing import TracedChore  # noqa: PLC0415 - as above
 
     return [TracedChore(chore, apm) for chore in chores]
+
+
+def traced_scheduler(scheduler: Scheduler, apm: Agent | None) -> Scheduler:
+    """The scheduler with its passes as transactions."""
+    (scheduler.passes,) = traced_chores([scheduler], apm)
+    return scheduler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreParts:
+    """What makes the parts that talk to Elasticsearch."""
+
+    connection: Callable[..., Connection] = Connection
+    writer: Callable[..., BulkWriter] = BulkWriter
+    reader: Callable[..., DocumentReader] = DocumentReader
+    tasks: Callable[..., ElasticsearchTaskRepository] = ElasticsearchTaskRepository
+
+
+def store_parts(apm: Agent | None) -> StoreParts:
+    """The parts, which make spans of their requests if that is wanted."""
+    if apm is None:
+        return StoreParts()
+    from tasques.repository import tracing  # noqa: PLC0415 - as above
+
+    return StoreParts(
+        connection=partial(tracing.TracedConnection, tracer=apm.tracer),
+        writer=partial(tracing.TracedBulkWriter, tracer=apm.tracer),
+        reader=partial(tracing.TracedDocumentReader, tracer=apm.tracer),
+        tasks=partial(tracing.TracedTaskRepository, tracer=apm.tracer),
+    )

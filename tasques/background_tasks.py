@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import Context
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +19,15 @@ class BackgroundTasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
-        """Run a coroutine beside everything else."""
-        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+    def start(
+        self,
+        coroutine: Coroutine[object, object, None],
+        *,
+        name: str,
+        context: Context | None = None,
+    ) -> asyncio.Task[None]:
+        """Run a coroutine beside everything else, in the context of the caller or another one."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

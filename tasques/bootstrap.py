@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from tasques.api.app import create_app
 from tasques.api.health import Probes
-from tasques.apm import start_apm, traced_app, traced_chores
+from tasques.apm import start_apm, store_parts, traced_app, traced_chores, traced_scheduler
 from tasques.archive_policy import archive_policy, rollover_conditions
 from tasques.background.service import BackgroundService
 from tasques.background_tasks import BackgroundTasks
@@ -32,7 +32,6 @@ from tasques.reaching import client_options
 from tasques.repository.archive import ElasticsearchTaskArchive
 from tasques.repository.bulk import BulkWriter
 from tasques.repository.client import build_client
-from tasques.repository.connection import Connection
 from tasques.repository.indices import IndexNames
 from tasques.repository.presence import ElasticsearchPresenceRepository
 from tasques.repository.reads import DocumentReader
@@ -41,7 +40,6 @@ from tasques.repository.runs import ElasticsearchRunRepository
 from tasques.repository.setup import check, setup
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
-from tasques.repository.tasks import ElasticsearchTaskRepository
 from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
@@ -164,11 +162,12 @@ def _build(
     new_mark = UniqueMarks()
     background = BackgroundTasks()
     names = IndexNames(settings.elasticsearch.index_prefix)
-    connection = Connection(client, authorization=client_options(settings).authorization)
+    store = store_parts(apm)
+    connection = store.connection(client, authorization=client_options(settings).authorization)
     limits = write_limits(settings)
     told = observers(metrics)
-    writer = BulkWriter(connection, limits=limits, clock=clock, random=random, observer=told.bulk)
-    reader = DocumentReader(
+    writer = store.writer(connection, limits=limits, clock=clock, random=random, observer=told.bulk)
+    reader = store.reader(
         connection,
         clock=clock,
         random=random,
@@ -176,7 +175,7 @@ def _build(
         request_timeout=limits.request_timeout,
         max_pending=limits.max_pending_operations,
     )
-    tasks = ElasticsearchTaskRepository(
+    tasks = store.tasks(
         alias=names.tasks_alias,
         archive_alias=names.archive_alias,
         connection=connection,
@@ -278,7 +277,6 @@ def _build(
         new_incarnation=new_mark,
         conflict_retries=settings.tasks.defaults.version_conflict_retry_times,
     )
-
     recurring_tasks = RecurringTaskService(
         recurring_tasks=recurring,
         tasks=service,
@@ -329,7 +327,7 @@ def _build(
             elector=election.elector,
             clock_check=election.clock_check,
             chores=traced_chores(chores, apm),
-            loops=(scheduler,),
+            loops=(traced_scheduler(scheduler, apm),),
             clock=clock,
             random=random,
             observer=told.chores,

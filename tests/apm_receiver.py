@@ -13,8 +13,10 @@ from typing import Any
 
 _REQUIRED = {
     "transaction": ("id", "trace_id", "type", "duration", "span_count", "timestamp"),
+    "span": ("id", "trace_id", "parent_id", "name", "type", "duration", "timestamp"),
     "error": ("id", "timestamp"),
 }
+_OUTCOMES = {"success", "failure", "unknown"}
 _ID_LENGTHS = {"trace_id": 32, "parent_id": 16, "transaction_id": 16}
 
 
@@ -45,14 +47,40 @@ class ApmReceiver:
             for member, length in _ID_LENGTHS.items():
                 if event.get(member) is not None:
                     assert re.fullmatch(f"[0-9a-f]{{{length}}}", event[member]), (member, event)
+            for link in event.get("links", ()):
+                assert re.fullmatch("[0-9a-f]{32} [0-9a-f]{16}", " ".join(link.values())), link
+        spans = self.of("span")
+        for span in spans:
+            assert re.fullmatch("[0-9a-f]{16}", span["id"])
+            assert 0 < len(span["name"]) <= 1024
+            assert span["outcome"] in _OUTCOMES
+            assert span["duration"] >= 0
+            for value in span.get("context", {}).get("tags", {}).values():
+                assert isinstance(value, str | int | float)
         for transaction in self.of("transaction"):
             assert re.fullmatch("[0-9a-f]{16}", transaction["id"])
             assert 0 < len(transaction["name"]) <= 1024
-            assert transaction["outcome"] in {"success", "failure", "unknown"}
+            assert transaction["outcome"] in _OUTCOMES
             assert 0 <= transaction.get("sample_rate", 1) <= 1
+            own = [span for span in spans if span.get("transaction_id") == transaction["id"]]
+            assert transaction["span_count"]["started"] == len(own), transaction["name"]
         known = {transaction["id"] for transaction in self.of("transaction")}
-        for error in self.of("error"):
-            assert error.get("transaction_id") in {None, *known}
+        for event in [*self.of("error"), *spans]:
+            assert event.get("transaction_id") in {None, *known}
+        self._check_parents()
+
+    def _check_parents(self) -> None:
+        """Whatever is inside of a transaction is in its trace, and leads to it."""
+        made = {
+            event["id"]: event for kind, event in self.events if kind in {"transaction", "span"}
+        }
+        for span in self.of("span"):
+            if "transaction_id" in span:
+                assert made[span["parent_id"]]["trace_id"] == span["trace_id"]
+                above = span
+                while "transaction_id" in above:
+                    above = made[above["parent_id"]]
+                assert above["id"] == span["transaction_id"]
 
 
 @contextmanager

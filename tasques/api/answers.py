@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 from starlette.types import Send
+
+from tasques.domain.task import Task
 
 JSON_TYPE: Final = (b"content-type", b"application/json")
 
@@ -14,13 +16,15 @@ JSON_TYPE: Final = (b"content-type", b"application/json")
 class Answer(NamedTuple):
     """What a client is told; `body` is JSON.
 
-    `on_undelivered` is to be called when it is known that the client did not get it.
+    `on_undelivered` is to be called when it is known that the client did not get it; `tasks` are
+    those that it is about.
     """
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
     on_undelivered: Callable[[], None] | None = None
+    tasks: Sequence[Task] = ()
 
 
 def json_answer(status: int, content: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -92,10 +92,12 @@ async def _answer_each(
             portions.append(group.create_task(portion))
             await asyncio.sleep(0)  # noqa: TID251 - gives way, does not wait
     texts = []
+    tasks: list[Task] = []
     for portion_done in portions:
         texts += [_text(outcome, status) for outcome in portion_done.result()]
+        tasks += [outcome for outcome in portion_done.result() if isinstance(outcome, Task)]
         await asyncio.sleep(0)  # noqa: TID251 - gives way, does not wait
-    return Answer(200, b'{"items":[' + b",".join(texts) + b"]}\n")
+    return Answer(200, b'{"items":[' + b",".join(texts) + b"]}\n", tasks=tasks)
 
 
 async def _each(

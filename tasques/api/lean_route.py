@@ -23,6 +23,9 @@ from tasques.domain.errors import TasquesError
 
 Handler = Callable[[Scope, Receive], Awaitable[Answer]]
 
+TASKS: Final = "tasques.tasks"
+"""The key in a scope under which the tasks are that the answer is about."""
+
 _ALWAYS_POSSIBLE: Final = (401, 500, 503)
 
 
@@ -55,6 +58,7 @@ class LeanRoute(APIRoute):
                 answer = error_answer(error)
             except ClientGoneError:
                 return
+            scope[TASKS] = answer.tasks
             await deliver(receive, send, answer)
 
         self.app = app

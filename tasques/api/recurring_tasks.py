@@ -83,7 +83,7 @@ class RecurringTaskHandlers:
         recurring_task_id, key = _id_in_path(scope), _read_key(scope)
         traceparent = traceparent_of(scope)
         task = await self._recurring_tasks.run(recurring_task_id, key, traceparent=traceparent)
-        return Answer(201, task_json(task) + b"\n")
+        return Answer(201, task_json(task) + b"\n", tasks=(task,))
 
     async def _members(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         body = await read_body(scope, receive, self._defaults.max_body_size)

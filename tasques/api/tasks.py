@@ -78,10 +78,12 @@ class TaskHandlers:
         if client.is_gone:
             self._claims.give_back(claimed)
             raise ClientGoneError
+        tasks = [each.task for each in claimed]
         return Answer(
             200,
-            tasks_json([each.task for each in claimed]) + b"\n",
+            tasks_json(tasks) + b"\n",
             on_undelivered=lambda: self._claims.give_back(claimed),
+            tasks=tasks,
         )
 
     async def unclaim(self, scope: Scope, _: Receive) -> Answer:
@@ -139,4 +141,4 @@ def _task_in_path(scope: Scope) -> tuple[str, str]:
 
 
 def _answer(task: Task, status: int = 200) -> Answer:
-    return Answer(status, task_json(task) + b"\n")
+    return Answer(status, task_json(task) + b"\n", tasks=(task,))

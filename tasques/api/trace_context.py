@@ -8,10 +8,11 @@ from typing import Final
 from starlette.types import Scope
 
 from tasques.api.headers import Headers, find_header
+from tasques.observability.tracing import Transaction
 
 TRACEPARENT: Final = "traceparent"
-OWN_TRACEPARENT: Final = "tasques.traceparent"
-"""The key in a scope under which whoever traces requests puts what stands for this one."""
+TRANSACTION: Final = "tasques.transaction"
+"""The key in a scope under which whoever traces requests puts what this one is."""
 
 _HEADER: Final = TRACEPARENT.encode()
 _VALID: Final = re.compile(
@@ -33,5 +34,7 @@ def read_trace_id(headers: Headers) -> str | None:
 
 def traceparent_of(scope: Scope) -> str | None:
     """What a request hands on: itself where it is traced, else its caller."""
-    own: str | None = scope.get(OWN_TRACEPARENT)
-    return own or read_traceparent(scope["headers"])
+    transaction: Transaction | None = scope.get(TRANSACTION)
+    if transaction is not None:
+        return transaction.traceparent
+    return read_traceparent(scope["headers"])

@@ -2,95 +2,136 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
-from elasticapm.utils.disttracing import TraceParent
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasques.api import operations
-from tasques.api.headers import WORKER_ID, Headers, find_header
+from tasques.api.headers import WORKER_ID, find_header
 from tasques.api.health import LIVE_PATH, READY_PATH
-from tasques.api.trace_context import OWN_TRACEPARENT, read_traceparent
-from tasques.observability.apm import Agent
+from tasques.api.lean_route import TASKS
+from tasques.api.metrics import METRICS_PATH
+from tasques.api.trace_context import TRANSACTION, read_traceparent
+from tasques.domain.task import Task
+from tasques.observability.tracer import Tracer
+from tasques.observability.tracing import MAX_LINKS, Label, Place, Transaction
 
 REQUEST: Final = "request"
 LONG_POLL: Final = "long_poll"
 """The type of claims: they last as long as the worker waits, and would spoil other latencies."""
 
-_NOT_TRACED: Final = frozenset({LIVE_PATH, READY_PATH, "/metrics"})
+_NOT_TRACED: Final = frozenset({LIVE_PATH, READY_PATH, METRICS_PATH})
 _WORKER_ID: Final = WORKER_ID.lower().encode()
+_RESULTS: Final = tuple(f"HTTP {hundred}xx" for hundred in range(10))
 
 
 class TracedRequests:
     """Makes each request a transaction named by the route's template; probes are left out.
 
-    A valid `traceparent` header makes it part of the caller's trace. Labels say which queue, task
-    and worker; neither the path nor the query, headers or bodies are sent.
+    A valid `traceparent` header makes it part of the caller's trace. Labels say which queue, task,
+    kind and worker; neither the path nor the query, headers or bodies are sent. It is linked to the
+    traces of the tasks that it is about, and a claim tells these how long the tasks have waited.
     """
 
-    def __init__(self, app: ASGIApp, agent: Agent) -> None:
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app = app
-        self._agent = agent
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or scope["path"] in _NOT_TRACED:
             await self._app(scope, receive, send)
             return
-        transaction = self._agent.begin(REQUEST, _parent(scope["headers"]))
+        transaction = self._tracer.begin(REQUEST, read_traceparent(scope["headers"]))
         if transaction is None:
             await self._app(scope, receive, send)
             return
-        scope[OWN_TRACEPARENT] = _hand_on(transaction)
-        status = None
+        scope[TRANSACTION] = transaction
 
         async def noting_send(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                transaction.status = message["status"]
             await send(message)
 
         try:
             await self._app(scope, receive, noting_send)
         finally:
-            self._end(transaction, scope, status)
+            self._end(transaction, scope)
 
-    def _end(self, transaction: Any, scope: Scope, status: int | None) -> None:
-        template = getattr(scope.get("route"), "path_format", None)
-        if template == operations.claim_tasks.path and scope["method"] == "POST":
-            transaction.transaction_type = LONG_POLL
-        transaction.label(**_labels(scope))
-        name = f"{scope['method']} {template}" if template else "unknown route"
-        if status is None:
-            self._agent.end(name, "client gone", "unknown")
+    def _end(self, transaction: Transaction, scope: Scope) -> None:
+        if not transaction.is_sampled:
+            self._tracer.discard(transaction)
             return
-        transaction.context["response"] = {"status_code": status}
-        outcome = "failure" if status >= 500 else "success"
-        self._agent.end(name, f"HTTP {status // 100}xx", outcome)
+        template = getattr(scope.get("route"), "path_format", None)
+        tasks: Sequence[Task] = scope.get(TASKS, ())
+        transaction.labels |= _labels(scope, tasks)
+        if template == operations.claim_tasks.path and scope["method"] == "POST":
+            transaction.kind = LONG_POLL
+            self._note_waits(transaction, tasks)
+        transaction.link(task.traceparent for task in tasks)
+        name = f"{scope['method']} {template}" if template else "unknown route"
+        if (status := transaction.status) is None:
+            self._tracer.end(transaction, name, "client gone", "unknown")
+        else:
+            outcome = "failure" if status >= 500 else "success"
+            self._tracer.end(transaction, name, _RESULTS[status // 100], outcome)
+
+    def _note_waits(self, transaction: Transaction, tasks: Sequence[Task]) -> None:
+        """Tell the traces of claimed tasks how long these have waited."""
+        for task in tasks[:MAX_LINKS]:
+            claim = task.last_claimed
+            if task.traceparent is None or claim is None or claim.wait_ms is None:
+                continue
+            enqueued_by = Place.read(task.traceparent)
+            if enqueued_by.is_sampled:
+                self._tracer.add_queue_wait(
+                    transaction,
+                    enqueued_by,
+                    begun=claim.claimed_at - timedelta(milliseconds=claim.wait_ms),
+                    milliseconds=claim.wait_ms,
+                    labels=_labels_of(task),
+                )
 
 
-def _parent(headers: Headers) -> TraceParent | None:
-    # `tracestate` is left out: the agent fails at odd sample rates in it.
-    value = read_traceparent(headers)
-    return None if value is None else TraceParent.from_string(value)
-
-
-def _hand_on(transaction: Any) -> str:
-    flags = "01" if transaction.is_sampled else "00"
-    return f"00-{transaction.trace_parent.trace_id}-{transaction.id}-{flags}"
-
-
-def _labels(scope: Scope) -> dict[str, str]:
-    path = scope.get("path_params") or {}
-    labels = {}
+def _labels(scope: Scope, tasks: Sequence[Task]) -> dict[str, Label]:
+    labels: dict[str, Label] = {}
+    path: Mapping[str, Any] = scope.get("path_params") or {}
     if "queue" in path:
-        labels["queue"] = path["queue"]
+        labels["queue"] = str(path["queue"])
     if "id" in path:
-        labels["task_id" if "queue" in path else "recurring_task_id"] = path["id"]
+        labels["task_id" if "queue" in path else "recurring_task_id"] = str(path["id"])
     if (worker := find_header(scope["headers"], _WORKER_ID)) is not None:
         labels["worker_id"] = worker.decode("utf-8", "replace")
-    return {name: _encodable(str(text)) for name, text in labels.items()}
+    if len(tasks) == 1:
+        labels |= _labels_of(tasks[0])
+    elif tasks:
+        labels |= _labels_of_all(tasks)
+    return labels
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+def _labels_of(task: Task) -> dict[str, Label]:
+    labels: dict[str, Label] = {"queue": task.queue, "kind": task.kind, "task_id": task.id}
+    if (claim := task.last_claimed) is not None:
+        labels["attempt"] = task.attempted
+        if claim.wait_ms is not None:
+            labels["wait_ms"] = claim.wait_ms
+        if claim.run_ms is not None:
+            labels["run_ms"] = claim.run_ms
+    return labels
+
+
+def _labels_of_all(tasks: Sequence[Task]) -> dict[str, Label]:
+    """What several tasks have in common, and the longest wait."""
+    labels: dict[str, Label] = {"count": len(tasks)}
+    for name, values in (
+        ("queue", {task.queue for task in tasks}),
+        ("kind", {task.kind for task in tasks}),
+    ):
+        if len(values) == 1:
+            labels[name] = values.pop()
+    waits = [claim.wait_ms for task in tasks if (claim := task.last_claimed) is not None]
+    if known := [wait for wait in waits if wait is not None]:
+        labels["wait_ms"] = max(known)
+    return labels

@@ -32,6 +32,7 @@ from tasques.domain.ports import Clock, TaskRepository
 from tasques.domain.recurring import PendingTask, RecurringTask
 from tasques.domain.recurring_ports import RecurringTaskRepository, RunRepository
 from tasques.domain.task import Task
+from tasques.observability.tracing import current_traceparent
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,12 @@ class Enqueuer:
 
     async def _create(self, wanted: Sequence[tuple[RecurringTask, Sequence[PendingTask]]]) -> int:
         at = self._clock.now()
-        new = [run_of(task, each, at=at) for task, pending in wanted for each in pending]
+        traceparent = current_traceparent()
+        new = [
+            run_of(task, each, at=at)._replace(traceparent=traceparent)
+            for task, pending in wanted
+            for each in pending
+        ]
         outcomes = await self._tasks.create_all(new, may_write=self._is_leader) if new else ()
         failures: dict[str, TasquesError] = {}
         for run, outcome in zip(new, outcomes, strict=True):

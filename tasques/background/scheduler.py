@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, NoReturn
 
 from tasques.background.agenda import Agenda
-from tasques.background.chore import UNOBSERVED, ChoreObserver
+from tasques.background.chore import UNOBSERVED, Chore, ChoreObserver
 from tasques.background.enqueuer import Enqueuer
 from tasques.background.service import do_pass
 from tasques.domain.errors import RecurringTaskNotFoundError, TasquesError, VersionConflictError
@@ -33,6 +33,9 @@ class Scheduler:
     It wakes when something is due, when it is told of a change, and each interval, to learn what
     was changed through other servers. What it knows is never trusted: every write is conditional
     on the version that was judged.
+
+    Attributes:
+        passes: what is run as a pass; the scheduler itself, unless somebody wraps it.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Scheduler:
         """
         self.name = _NAME
         self.interval = interval
+        self.passes: Chore = self
         self._recurring_tasks = recurring_tasks
         self._clock = clock
         self._is_leader = is_leader
@@ -94,7 +98,7 @@ class Scheduler:
             pause = _WATCHING
             if not self._is_leader():
                 self._forget()
-            elif await do_pass(self, self._clock, self._observer):
+            elif await do_pass(self.passes, self._clock, self._observer):
                 pause = self._time_to_next()
             else:
                 pause = _PAUSE

@@ -22,19 +22,22 @@ class TracedChore:
 
     async def run_once(self) -> int:
         """Do one pass, as the chore does."""
-        transaction = self._agent.begin(BACKGROUND)
+        tracer = self._agent.tracer
+        transaction = tracer.begin(BACKGROUND)
+        if transaction is None:
+            return await self._chore.run_once()
         try:
             done = await self._chore.run_once()
         except Exception as error:
             self._agent.report(error)
-            self._agent.end(self.name, "failure", "failure")
+            tracer.end(transaction, self.name, "failure", "failure")
             raise
         except BaseException:  # cancelled: the server stops
-            self._agent.discard()
+            tracer.discard(transaction)
             raise
-        if done and transaction is not None:
-            transaction.label(count=done)
-            self._agent.end(self.name, "success", "success")
+        if done:
+            transaction.labels["count"] = done
+            tracer.end(transaction, self.name, "success", "success")
         else:
-            self._agent.discard()
+            tracer.discard(transaction)
         return done

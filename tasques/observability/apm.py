@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import re
+from random import Random
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from elasticapm import Client
 from elasticapm.conf.constants import ERROR
-from elasticapm.traces import execution_context
 
+from tasques.clock import SystemClock
+from tasques.observability.elastic_agent import BLOCK, BlockTransport, ElasticAgent
+from tasques.observability.outbox import Outbox
 from tasques.observability.redaction import redact
+from tasques.observability.tracer import Sampling, Tracer
+from tasques.observability.tracing import current_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 _AGENTS_OWN: Final = ("elasticapm", "urllib3")
 _REPORTED: Final = "_tasques_reported"
 _PROCESSORS: Final = (f"{__name__}.redact_error",)
+_LAST_SECONDS: Final = 3.0
 
 
 class Agent:
@@ -24,19 +33,31 @@ class Agent:
 
     Errors are those that are logged with a traceback. Lines of the log get the ids of the
     transaction that they belong to.
+
+    Attributes:
+        tracer: makes transactions and spans.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Start it; `options` are the agent's, and give way to its `ELASTIC_APM_*` variables."""
-        self._client: Any = Client(
+        self._client: Any = ElasticAgent(
             **{
                 "service_name": "tasques",
                 "collect_local_variables": "off",  # they are tasks and passwords
                 "cloud_provider": "none",  # asks addresses that nobody told us
                 "disable_log_record_factory": True,  # `_TransactionIds` does it
+                "breakdown_metrics": False,  # are made of the agent's own transactions
                 "processors": _PROCESSORS,
+                "transport_class": f"{BlockTransport.__module__}.{BlockTransport.__name__}",
             }
             | dict(options)
+        )
+        self._outbox = Outbox(lambda block: self._client.queue(BLOCK, block))
+        self.tracer = Tracer(
+            self._outbox.add,
+            sampling=self._sampling,
+            clock=SystemClock(),
+            random=Random(),  # noqa: S311 - ids, no secrets
         )
         self._reporter = _ErrorReporter(self)
         self._ids = _TransactionIds()
@@ -46,21 +67,6 @@ class Agent:
             handler.addFilter(self._ids)
         self._root.addHandler(self._reporter)
 
-    def begin(self, kind: str, parent: Any = None) -> Any:
-        """Begin a transaction, and make it the current one; None if none is recorded."""
-        return self._client.begin_transaction(kind, trace_parent=parent)
-
-    def end(self, name: str, result: str, outcome: str) -> None:
-        """End the current transaction: outcome is `success`, `failure` or `unknown`."""
-        transaction = execution_context.get_transaction()
-        if transaction is not None:
-            transaction.outcome = outcome
-            self._client.end_transaction(name, result)
-
-    def discard(self) -> None:
-        """Forget the current transaction."""
-        execution_context.get_transaction(clear=True)
-
     def report(self, error: BaseException) -> None:
         """Send an error as part of the current transaction, unless that was done before."""
         if not hasattr(error, _REPORTED):
@@ -68,11 +74,25 @@ class Agent:
             self._client.capture_exception((type(error), error, error.__traceback__))
 
     def close(self) -> None:
-        """Send what is left; blocks for some seconds if the APM server does not answer."""
+        """Send what is left; if the APM server does not take it, blocks for a few seconds."""
         self._root.removeHandler(self._reporter)
         for handler in self._marked:
             handler.removeFilter(self._ids)
-        self._client.close()
+        self._outbox.flush()
+        atexit.unregister(self._client.close)  # it would wait for much longer
+        closing = Thread(target=self._client.close, name="apm close", daemon=True)
+        closing.start()
+        closing.join(_LAST_SECONDS)
+
+    def _sampling(self) -> Sampling:
+        config = self._client.config
+        return Sampling(
+            is_recording=config.is_recording,
+            rate=config.transaction_sample_rate,
+            continues=config.trace_continuation_strategy == "continue",
+            ignored=[re.compile(each) for each in config.transactions_ignore_patterns or ()],
+            max_spans=config.transaction_max_spans,
+        )
 
 
 class _ErrorReporter(logging.Handler):
@@ -89,10 +109,9 @@ class _ErrorReporter(logging.Handler):
 
 class _TransactionIds(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        transaction = execution_context.get_transaction()
-        # What a request started, and outlives it, has inherited its context.
-        if transaction is not None and transaction.ended_time is None:
-            vars(record).setdefault("trace.id", transaction.trace_parent.trace_id)
+        transaction = current_transaction()
+        if transaction is not None:
+            vars(record).setdefault("trace.id", transaction.trace_id)
             vars(record)["transaction.id"] = transaction.id
         return True
 

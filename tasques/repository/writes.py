@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from tasques.domain.errors import NotLeadingError, OverloadedError, StoreUnavailableError
 from tasques.domain.ports import Lane
 from tasques.domain.task import Version
+from tasques.observability.tracing import Transaction
 from tasques.repository.verdict import Verdict
 
 MayWrite = Callable[[], bool]
@@ -89,7 +90,8 @@ class Write:
 
     `body` holds the action and, if it has one, the document, each with its line break. `is_sent`
     tells that a request with it is under way, `is_unsure` that an earlier one may have been
-    executed although no answer came. `may_write` is asked before each try.
+    executed although no answer came. `may_write` is asked before each try. `transaction` is what
+    waits for it, where that is traced.
     """
 
     lane: Lane
@@ -97,6 +99,7 @@ class Write:
     deadline: float
     answer: Future[Version]
     may_write: MayWrite | None = None
+    transaction: Transaction | None = None
     tries: int = 0
     is_sent: bool = False
     is_unsure: bool = False

@@ -341,7 +341,8 @@ class ClaimBroker:
         waiter.in_flight += 1
         waiter.dealt_bytes += candidate.size
         self._in_flight += 1
-        self._background.start(self._claim(queue_set, waiter, candidate), name="claim")
+        claim = self._claim(queue_set, waiter, candidate)
+        self._background.start(claim, name="claim", context=waiter.context)
 
     async def _claim(self, queue_set: QueueSet, waiter: Waiter, candidate: Candidate) -> None:
         claimed: Claimed | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -32,6 +33,7 @@ class Waiter:
         is_time_over: once it has looked, it gets nothing more.
         is_queued: whether it is in the heap of those that want something.
         timer: ends its waiting.
+        context: of whoever waits; what is done for it is done in there.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Waiter:
     is_time_over: bool = False
     is_queued: bool = False
     timer: asyncio.TimerHandle | None = None
+    context: Context = field(default_factory=copy_context)
 
     @property
     def wants_more(self) -> bool:

@@ -18,6 +18,8 @@ from tasques.settings.model import ApmSettings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+UNSAMPLED = f"00-{'5' * 32}-00f067aa0ba902b7-00"
+CLAIM = {"queues": ["mail"], "block_for": "5s"}
 QUIET = {"metrics_interval": "0ms", "central_config": False}
 WORKER = {"X-TASQUES-WORKER-ID": "w1"}
 
@@ -30,7 +32,7 @@ async def requested(receiver_port, calls, *, break_app=None):
     api = build()
     if break_app is not None:
         break_app(api)
-    transport = httpx.ASGITransport(TracedRequests(api.app, agent))
+    transport = httpx.ASGITransport(TracedRequests(api.app, agent.tracer))
     answers = []
     try:
         async with (
@@ -70,8 +72,16 @@ async def test_requests_are_transactions_named_by_route_without_ids():
         ("GET /tasques/{queue}/{id}", "request", "HTTP 4xx"),
         ("unknown route", "request", "HTTP 4xx"),
     ]
-    done = received.of("transaction")[2]
-    assert done["context"]["tags"] == {"queue": "mail", "task_id": "t1", "worker_id": "w1"}
+    done = received.of("transaction")[2]["context"]["tags"]
+    assert done.pop("wait_ms") >= 0
+    assert done.pop("run_ms") >= 0
+    assert done == {
+        "queue": "mail",
+        "kind": "send",
+        "task_id": "t1",
+        "worker_id": "w1",
+        "attempt": 1,
+    }
     assert "token" not in received.raw
     assert received.tokens == {"Bearer T0K"}
 
@@ -96,6 +106,55 @@ async def test_a_task_carries_the_transaction_of_its_request(headers):
     (transaction,) = received.of("transaction")
     expected = f"00-{transaction['trace_id']}-{transaction['id']}-01"
     assert answer.json()["traceparent"] == expected
+
+
+async def test_a_claim_is_linked_to_what_enqueued_its_tasks_and_tells_it_how_long_they_waited():
+    with receiving() as received:
+        await requested(
+            received.port,
+            [
+                ("POST", "/tasques", new_task("t1")),
+                ("POST", "/tasques", new_task("t2") | {"headers": {"traceparent": PARENT}}),
+                ("POST", "/tasques", new_task("t3") | {"headers": {"traceparent": UNSAMPLED}}),
+                ("POST", "/tasques/claims", {"json": CLAIM | {"amount": 3}, "headers": WORKER}),
+            ],
+        )
+
+    received.check()
+    first, second, claim = received.of("transaction")
+    linked = [(link["trace_id"], link["span_id"]) for link in claim["links"]]
+    assert linked[:2] == [(each["trace_id"], each["id"]) for each in (first, second)]
+    assert linked[2][0] == "5" * 32
+    assert claim["context"]["tags"]["count"] == 3
+    assert claim["context"]["tags"]["queue"] == "mail"
+    waits = [span for span in received.of("span") if span["name"] == "wait in queue"]
+    assert [(span["trace_id"], span["parent_id"]) for span in waits] == linked[:2]
+    assert [span["context"]["tags"]["task_id"] for span in waits] == ["t1", "t2"]
+    assert waits[0]["links"] == [{"trace_id": claim["trace_id"], "span_id": claim["id"]}]
+    assert waits[0]["duration"] == waits[0]["context"]["tags"]["wait_ms"]
+
+
+async def test_a_batch_is_one_transaction_with_what_its_tasks_have_in_common():
+    tasks = [{"queue": "mail", "kind": kind} for kind in ("a", "b")]
+    with receiving() as received:
+        await requested(received.port, [("POST", "/tasques/batch", {"json": {"tasks": tasks}})])
+
+    received.check()
+    (batch,) = received.of("transaction")
+    assert batch["context"]["tags"] == {"count": 2, "queue": "mail"}
+    assert "links" not in batch
+
+
+async def test_a_trace_whose_caller_does_not_sample_it_is_not_sent_but_goes_on():
+    with receiving() as received:
+        (answer,) = await requested(
+            received.port,
+            [("POST", "/tasques", new_task() | {"headers": {"traceparent": UNSAMPLED}})],
+        )
+
+    assert received.of("transaction") == []
+    assert answer.json()["traceparent"].startswith("00-" + "5" * 32)
+    assert answer.json()["traceparent"].endswith("-00")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +252,8 @@ def test_the_agents_own_variables_win_over_the_settings(monkeypatch):
             monkeypatch.setenv(name, value)
         agent = start_apm(settings, environ)
         assert agent is not None
-        agent.begin("request")
-        agent.end("GET /x", "HTTP 2xx", "success")
+        transaction = agent.tracer.begin("request")
+        agent.tracer.end(transaction, "GET /x", "HTTP 2xx", "success")
         agent.close()
 
     assert received.tokens == {"Bearer variable"}
