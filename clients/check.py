@@ -2,7 +2,8 @@
 
     python clients/check.py --generator PROGRAM [LANGUAGE ...]
 
-It starts a server with an Elasticsearch of its own. What it makes is in `build/clients`, so that a
+It starts an Elasticsearch of its own, a server that everybody may use, for the worker of the example,
+and one that wants a user and a password, for the rest. What it makes is in `build/clients`, so that a
 second run is quick. A language whose tools are not here is left out, and said to be.
 """
 
@@ -32,13 +33,19 @@ from processes import running  # noqa: E402 - found by the line above
 BUILD = HERE.parent / "build" / "clients"
 BUILD_PATIENCE = 600.0  # seconds; a first build fetches what it needs
 RUN_PATIENCE = 60.0
+USER, PASSWORD = "ada", "s3cret: %41 &"
+CLOSED = {
+    "bind_address": "127.0.0.1:0",
+    "auth.basic_auth": f"[{{name: {USER}, password: '{PASSWORD}'}}]",
+}
 SHOWN = 6000  # characters of the output of what failed
 
 
 class Servers(NamedTuple):
-    """Where they are."""
+    """Where they are; `closed` is for users."""
 
-    tasques: str
+    open: str
+    closed: str
     elasticsearch: str
 
 
@@ -63,8 +70,11 @@ def check_all(languages: list[Language], generator: Path) -> list[str]:
             address = server.wait_until_ready()
             server.wait_for(lambda: "Ctrl-C" in server.output, "it says where things are")
             where = re.search(r"^ +Elasticsearch +(http\S+)$", server.output, re.MULTILINE)
-            there = Servers(address, where[1] if where else "")
-            return [each.name for each in languages if not check(each, there, generator)]
+            elasticsearch = where[1] if where else ""
+            settings = CLOSED | {"elasticsearch.addresses": elasticsearch}
+            with running("server", folder=Path(folder), settings=settings) as closed:
+                there = Servers(address, closed.wait_until_ready(), elasticsearch)
+                return [each.name for each in languages if not check(each, there, generator)]
 
 
 def check(language: Language, there: Servers, generator: Path) -> bool:
@@ -73,14 +83,15 @@ def check(language: Language, there: Servers, generator: Path) -> bool:
     folder = BUILD / language.name
     try:
         lay_out(language, folder)
-        document = fetch_document(there.tasques, folder)
+        document = fetch_document(there.closed, folder)
         execute(language.generate(generator, document, folder), folder, path=JAVA.parent)
         restore(language, folder)
         for command in language.build:
             execute(command, folder, BUILD_PATIENCE)
-        print(execute((*language.run, there.tasques), folder).strip(), end="")
+        command = (*language.run, there.closed, USER, PASSWORD)
+        print(execute(command, folder).strip(), end="")
         if language.example is not None:
-            try_worker(language.run_example, folder, there.tasques, there.elasticsearch)
+            try_worker(language.run_example, folder, there.open, there.elasticsearch)
             print(", and the worker of the example works", end="")
     except (OSError, subprocess.SubprocessError, WrongResultError) as error:
         said = getattr(error, "output", None) or ""

@@ -33,7 +33,8 @@ class Language:
         run_example: the command that runs it.
         worker_id: what it calls the parameter that names the worker.
         build: commands that compile client and program.
-        run: the command that runs the program; the server's address is put after it.
+        run: the command that runs the program; the server's address, a user and the password are
+            put after it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-// The life of a task with the generated Go client: go run . ADDRESS
+// The life of a task with the generated Go client: go run . ADDRESS USER PASSWORD
 package main
 
 import (
@@ -17,7 +17,16 @@ const worker = "go-worker"
 func main() {
 	configuration := tasques.NewConfiguration()
 	configuration.Servers = tasques.ServerConfigurations{{URL: os.Args[1]}}
-	if err := live(context.Background(), tasques.NewAPIClient(configuration).TasksAPI); err != nil {
+	tasks := tasques.NewAPIClient(configuration).TasksAPI
+	user := tasques.BasicAuth{UserName: os.Args[2], Password: os.Args[3]}
+	ctx := context.WithValue(context.Background(), tasques.ContextBasicAuth, user)
+	if err := live(ctx, tasks); err != nil {
+		log.Fatal(err)
+	}
+	if err := refused(ctx, tasks, "task_not_found"); err != nil {
+		log.Fatal(err)
+	}
+	if err := refused(context.Background(), tasks, "not_authenticated"); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("go: a task lived")
@@ -71,16 +80,16 @@ func live(ctx context.Context, tasks *tasques.TasksAPIService) error {
 		done.LastClaimed.Result.Success["said"] != "Hello, Ada" {
 		return fmt.Errorf("done as %+v", done)
 	}
-	return refused(ctx, tasks)
+	return nil
 }
 
-func refused(ctx context.Context, tasks *tasques.TasksAPIService) error {
+func refused(ctx context.Context, tasks *tasques.TasksAPIService, code string) error {
 	_, _, err := tasks.GetExistingTask(ctx, "life-go", "nowhere").Execute()
 	var answer *tasques.GenericOpenAPIError
 	if !errors.As(err, &answer) {
 		return fmt.Errorf("no typed error: %w", err)
 	}
-	if found, ok := answer.Model().(tasques.Error); !ok || found.Code != "task_not_found" {
+	if found, ok := answer.Model().(tasques.Error); !ok || found.Code != code {
 		return fmt.Errorf("refused with %+v", answer.Model())
 	}
 	return nil

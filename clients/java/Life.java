@@ -1,3 +1,5 @@
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import tasques.ApiClient;
@@ -10,22 +12,29 @@ import tasques.model.Success;
 import tasques.model.Task;
 import tasques.model.TaskState;
 
-/** The life of a task with the generated Java client: java Life ADDRESS */
+/** The life of a task with the generated Java client: java Life ADDRESS USER PASSWORD */
 public final class Life {
   private static final String WORKER = "java-worker";
 
   private final ApiClient client = new ApiClient();
   private final TasksApi tasks;
 
-  private Life(String address) {
+  /** Without a user if that is null. */
+  private Life(String address, String user, String password) {
     client.updateBaseUri(address);
+    if (user != null) {
+      byte[] pair = (user + ":" + password).getBytes(StandardCharsets.UTF_8);
+      String said = "Basic " + Base64.getEncoder().encodeToString(pair);
+      client.setRequestInterceptor(request -> request.header("Authorization", said));
+    }
     tasks = new TasksApi(client);
   }
 
   public static void main(String[] arguments) throws Exception {
-    Life life = new Life(arguments[0]);
+    Life life = new Life(arguments[0], arguments[1], arguments[2]);
     life.live();
-    life.refused();
+    life.refused(404, "task_not_found");
+    new Life(arguments[0], null, null).refused(401, "not_authenticated");
     System.out.println("java: a task lived");
   }
 
@@ -55,14 +64,14 @@ public final class Life {
     check("Hello, Ada".equals(said), done);
   }
 
-  private void refused() throws Exception {
+  private void refused(int status, String code) throws Exception {
     try {
       tasks.getExistingTask("life-java", "nowhere");
     } catch (ApiException refusal) {
-      check(refusal.getCode() == 404, refusal);
+      check(refusal.getCode() == status, refusal);
       tasques.model.Error error =
           client.getObjectMapper().readValue(refusal.getResponseBody(), tasques.model.Error.class);
-      check("task_not_found".equals(error.getCode()), error);
+      check(code.equals(error.getCode()), error);
       return;
     }
     check(false, "a task that is nowhere was found");

@@ -1,4 +1,4 @@
-// The life of a task with the generated TypeScript client: node dist/life.js ADDRESS
+// The life of a task with the generated TypeScript client: node dist/life.js ADDRESS USER PASSWORD
 import { strict as assert } from "node:assert";
 
 import { Configuration, ModelErrorFromJSON, ResponseError, TaskState, TasksApi } from "./client";
@@ -36,20 +36,22 @@ async function live(tasks: TasksApi): Promise<void> {
   assert.deepEqual(done.lastClaimed?.result?.success, { said: "Hello, Ada" });
 }
 
-async function refused(tasks: TasksApi): Promise<void> {
+async function refused(tasks: TasksApi, status: number, code: string): Promise<void> {
   const failure = await tasks.getExistingTask({ queue: "life-typescript", id: "nowhere" }).then(
     () => assert.fail("a task that is nowhere was found"),
     (error: unknown) => error,
   );
   assert.ok(failure instanceof ResponseError);
-  assert.equal(failure.response.status, 404);
-  assert.equal(ModelErrorFromJSON(await failure.response.json()).code, "task_not_found");
+  assert.equal(failure.response.status, status);
+  assert.equal(ModelErrorFromJSON(await failure.response.json()).code, code);
 }
 
 async function main(): Promise<void> {
-  const tasks = new TasksApi(new Configuration({ basePath: process.argv[2] }));
+  const [basePath, username, password] = process.argv.slice(2);
+  const tasks = new TasksApi(new Configuration({ basePath, username, password }));
   await live(tasks);
-  await refused(tasks);
+  await refused(tasks, 404, "task_not_found");
+  await refused(new TasksApi(new Configuration({ basePath })), 401, "not_authenticated");
   console.log("typescript: a task lived");
 }
 

@@ -1,4 +1,4 @@
-//! The life of a task with the generated Rust client: cargo run -- ADDRESS
+//! The life of a task with the generated Rust client: cargo run -- ADDRESS USER PASSWORD
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,12 +13,13 @@ const WORKER: &str = "rust-worker";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let configuration = Configuration {
-        base_path: std::env::args().nth(1).expect("an address"),
-        ..Configuration::default()
-    };
-    live(&configuration).await?;
-    refused(&configuration).await;
+    let mut arguments = std::env::args().skip(1);
+    let mut next = || arguments.next().expect("an address, a user and a password");
+    let stranger = Configuration { base_path: next(), ..Configuration::default() };
+    let server = Configuration { basic_auth: Some((next(), Some(next()))), ..stranger.clone() };
+    live(&server).await?;
+    refused(&server, 404, "task_not_found").await;
+    refused(&stranger, 401, "not_authenticated").await;
     println!("rust: a task lived");
     Ok(())
 }
@@ -62,13 +63,13 @@ async fn live(server: &Configuration) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn refused(server: &Configuration) {
+async fn refused(server: &Configuration, status: u16, code: &str) {
     match tasks_api::get_existing_task(server, "life-rust", "nowhere").await {
         Err(ApiError::ResponseError(answer)) => match answer.entity {
             // The first of the alternatives that fits: all errors have one form.
             Some(GetExistingTaskError::Status400(error) | GetExistingTaskError::Status404(error)) => {
-                assert_eq!(answer.status.as_u16(), 404);
-                assert_eq!(error.code, "task_not_found");
+                assert_eq!(answer.status.as_u16(), status);
+                assert_eq!(error.code, code);
             }
             other => panic!("no typed error: {other:?}"),
         },
