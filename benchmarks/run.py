@@ -22,9 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 from tasques.embedded import Cluster
 
@@ -47,6 +45,7 @@ class Scenario:
     show: tuple[str, ...] = ("throughput_per_s",)
     servers: int = 1
     apm: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +58,7 @@ def alone(name: str, arguments: str) -> Scenario:
     return Scenario(f"Elasticsearch alone, {name}", arguments, servers=0)
 
 
+WITH_CPU = ("throughput_per_s", "server_us_per_request")
 CLAIM_WAIT = latency("e2e_create_to_claim", "p50", "p99")
 SCENARIOS = (
     alone("create C=1", "raw-create -n 6000 -c 1"),
@@ -67,8 +67,15 @@ SCENARIOS = (
     alone("get and index C=8", "raw-update -n 6000 -c 8"),
     Scenario("enqueue C=1", "enqueue -n 5000 -c 1", latency("create", "p50", "p99")),
     Scenario("enqueue C=8", "enqueue -n 20000 -c 8"),
-    Scenario("enqueue C=32", "enqueue -n 40000 -c 32"),
-    Scenario("enqueue C=32 with Elastic APM", "enqueue -n 40000 -c 32", apm=True),
+    Scenario("enqueue C=32", "enqueue -n 40000 -c 32", WITH_CPU),
+    Scenario("enqueue C=32 with Elastic APM", "enqueue -n 40000 -c 32", WITH_CPU, apm=True),
+    Scenario(
+        "enqueue C=32 with Elastic APM for one in ten",
+        "enqueue -n 40000 -c 32",
+        WITH_CPU,
+        apm=True,
+        environment={"ELASTIC_APM_TRANSACTION_SAMPLE_RATE": "0.1"},
+    ),
     Scenario("batch enqueue 100", "enqueue -n 200000 -c 4 -batch 100"),
     Scenario("get C=8", "get -n 20000 -c 8"),
     Scenario("report-in W=8", "report-in -w 8 -duration 6s"),
@@ -119,11 +126,13 @@ SCENARIOS = (
 
 
 @contextmanager
-def server(es: str, prefix: str, port: int, settings: dict[str, str]) -> Iterator[int]:
+def server(
+    es: str, prefix: str, port: int, settings: dict[str, str], more: dict[str, str] | None = None
+) -> Iterator[int]:
     """A `tasques server` as a user starts it; yields its process id."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("TASQUES_SERVER")
-    }
+    } | (more or {})
     for name, value in {
         "ELASTICSEARCH_ADDRESSES": es,
         "ELASTICSEARCH_INDEX_PREFIX": prefix,
@@ -210,15 +219,22 @@ def run(scenario: Scenario, es: str, es_pid: int, number: int) -> dict:
     with ExitStack() as stack:
         pids, urls = [], []
         settings = scenario.settings
+        sinks = []
         if scenario.apm:
-            settings = settings | {"APM_ADDRESS": stack.enter_context(apm_server())}
+            address, sink = stack.enter_context(apm_server())
+            settings = settings | {"APM_ADDRESS": address}
+            sinks = [f"apm={sink}"]
         for offset in range(scenario.servers):
             port = FIRST_PORT + offset
-            pids.append(stack.enter_context(server(es, prefix, port, settings)))
+            pids.append(
+                stack.enter_context(server(es, prefix, port, settings, scenario.environment))
+            )
             urls.append(f"http://127.0.0.1:{port}")
         targets = ["-url", urls[0]] if urls else ["-es", es]
         arguments = [*scenario.arguments.format(url2="".join(urls[-1:])).split(), *targets]
-        watch = ",".join([*(f"server{i}={pid}" for i, pid in enumerate(pids)), f"es={es_pid}"])
+        watch = ",".join(
+            [*(f"server{i}={pid}" for i, pid in enumerate(pids)), f"es={es_pid}", *sinks]
+        )
         requests_before = elasticsearch_requests(es)
         conflicts_before = conflicts(es, prefix) if urls else 0
         answer = generate([*arguments, "-watch", watch])
@@ -226,6 +242,9 @@ def run(scenario: Scenario, es: str, es_pid: int, number: int) -> dict:
             answer["wall_s"], 0.001
         )
         if urls:
+            requests = sum(each["ok"] for each in answer["ops"].values())
+            cpu = sum(each["cpu_s"] for name, each in answer["proc"].items() if "server" in name)
+            answer["server_us_per_request"] = cpu / max(requests, 1) * 1_000_000
             claims = max(answer.get("handouts", 0), 1)
             answer["conflicts_per_claim"] = (conflicts(es, prefix) - conflicts_before) / claims
     delete(es, prefix)
@@ -233,35 +252,15 @@ def run(scenario: Scenario, es: str, es_pid: int, number: int) -> dict:
     return {"name": scenario.name, **answer}
 
 
-class TakesAll(BaseHTTPRequestHandler):
-    """Answers as an APM server does, and looks at nothing."""
-
-    def do_POST(self) -> None:
-        left = int(self.headers.get("Content-Length", 0))
-        while left > 0 and (part := self.rfile.read(min(left, 65536))):
-            left -= len(part)
-        self._answer(202, b"")
-
-    def do_GET(self) -> None:
-        self._answer(200, b'{"version": "8.19.0"}' if self.path == "/" else b"{}")
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @contextmanager
-def apm_server() -> Iterator[str]:
-    """Something to send events of Elastic APM to; yields its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), TakesAll) as it:
-        Thread(target=it.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{it.server_port}"
-        it.shutdown()
+def apm_server() -> Iterator[tuple[str, int]]:
+    """Something to send events of Elastic APM to; yields its address and process id."""
+    process = subprocess.Popen([LOADGEN, "sink"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip(), process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def generate(arguments: list[str]) -> dict:

@@ -48,8 +48,12 @@ type run struct {
 
 func main() {
 	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") {
-		fmt.Fprintln(os.Stderr, "usage: loadgen enqueue|get|drain|mixed|report-in|ack|claim-due|idle|chaos|raw-create|raw-bulk|raw-search|raw-update|raw-claim [flags]")
+		fmt.Fprintln(os.Stderr, "usage: loadgen sink|enqueue|get|drain|mixed|report-in|ack|claim-due|idle|chaos|raw-create|raw-bulk|raw-search|raw-update|raw-claim [flags]")
 		os.Exit(2)
+	}
+	if os.Args[1] == "sink" {
+		sink()
+		return
 	}
 	var o options
 	o.scenario = os.Args[1]
