@@ -15,7 +15,7 @@ from tasques.repository.bulk import BulkWriter
 from tasques.repository.connection import Connection
 from tasques.repository.reads import DocumentReader
 from tasques.repository.tasks import ElasticsearchTaskRepository
-from tasques.settings.model import ApmSettings
+from tasques.settings.model import ApmSettings, LoggingSettings
 
 if TYPE_CHECKING:
     from tasques.observability.apm import Agent
@@ -60,7 +60,7 @@ def traced_chores(chores: Sequence[Chore], apm: Agent | None) -> Sequence[Chore]
 
 def traced_scheduler(scheduler: Scheduler, apm: Agent | None) -> Scheduler:
     """The scheduler with its passes as transactions."""
-    (scheduler.passes,) = traced_chores([scheduler], apm)
+    (scheduler.passes,) = traced_chores([scheduler.passes], apm)
     return scheduler
 
 
@@ -68,20 +68,21 @@ def traced_scheduler(scheduler: Scheduler, apm: Agent | None) -> Scheduler:
 class StoreParts:
     """What makes the parts that talk to Elasticsearch."""
 
-    connection: Callable[..., Connection] = Connection
+    connection: Callable[..., Connection]
     writer: Callable[..., BulkWriter] = BulkWriter
     reader: Callable[..., DocumentReader] = DocumentReader
     tasks: Callable[..., ElasticsearchTaskRepository] = ElasticsearchTaskRepository
 
 
-def store_parts(apm: Agent | None) -> StoreParts:
+def store_parts(settings: LoggingSettings, apm: Agent | None) -> StoreParts:
     """The parts, which make spans of their requests if that is wanted."""
+    slow_after = settings.slow_elasticsearch.total_seconds()
     if apm is None:
-        return StoreParts()
+        return StoreParts(connection=partial(Connection, slow_after=slow_after))
     from tasques.repository import tracing  # noqa: PLC0415 - as above
 
     return StoreParts(
-        connection=partial(tracing.TracedConnection, tracer=apm.tracer),
+        connection=partial(tracing.TracedConnection, tracer=apm.tracer, slow_after=slow_after),
         writer=partial(tracing.TracedBulkWriter, tracer=apm.tracer),
         reader=partial(tracing.TracedDocumentReader, tracer=apm.tracer),
         tasks=partial(tracing.TracedTaskRepository, tracer=apm.tracer),

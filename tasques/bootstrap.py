@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from tasques.observability.apm import Agent
     from tasques.observability.metrics import Metrics
 
-_MAX_REMEMBERED_TASKS: Final = 50_000
-_MAX_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
 _CHECK_TIMEOUT: Final = 2.0
 _PRESENCE_INTERVAL: Final = 2.0
 
@@ -162,7 +160,7 @@ def _build(
     new_mark = UniqueMarks()
     background = BackgroundTasks()
     names = IndexNames(settings.elasticsearch.index_prefix)
-    store = store_parts(apm)
+    store = store_parts(settings.logging, apm)
     connection = store.connection(client, authorization=client_options(settings).authorization)
     limits = write_limits(settings)
     told = observers(metrics)
@@ -209,7 +207,7 @@ def _build(
         clock=clock,
         interval=_PRESENCE_INTERVAL,
     )
-    last_seen = LastSeen(max_tasks=_MAX_REMEMBERED_TASKS, max_bytes=_MAX_REMEMBERED_BYTES)
+    last_seen = LastSeen(max_tasks=50_000, max_bytes=64 * 1024 * 1024)
     broker = ClaimBroker(
         tasks=by.broker,
         last_seen=last_seen,
@@ -311,6 +309,7 @@ def _build(
                 ),
                 clock=clock,
                 access_log=settings.logging.access,
+                slow_after=settings.logging.slow_request.total_seconds(),
                 figures=figures(
                     settings.metrics,
                     metrics,

@@ -11,6 +11,7 @@ from tasques.background.chore import Chore, ChoreObserver
 from tasques.background.reaper import Reaper
 from tasques.background.roller import Roller
 from tasques.background.scheduler import Scheduler
+from tasques.background.slow import watched
 from tasques.domain.ports import Clock, TaskArchive, TaskRepository
 from tasques.domain.recurring_ports import RecurringTaskRepository, RunRepository
 from tasques.domain.task import Task
@@ -31,7 +32,8 @@ def leaders_chores(
 ) -> tuple[Chore, ...]:
     """Make all chores but the scheduler."""
     recurring = settings.recurring
-    return (
+    slow_after = settings.logging.slow_chore.total_seconds()
+    chores = (
         Reaper(
             tasks=tasks,
             clock=clock,
@@ -50,6 +52,7 @@ def leaders_chores(
         ),
         Roller(archive=archive, is_leader=is_leader, interval=_ROLLER_INTERVAL),
     )
+    return tuple(watched(chore, clock, slow_after=slow_after) for chore in chores)
 
 
 def leaders_scheduler(
@@ -64,7 +67,7 @@ def leaders_scheduler(
     observer: ChoreObserver,
 ) -> Scheduler:
     """Make the loop that follows schedules; `offer` is told of each task that it enqueues."""
-    return Scheduler(
+    scheduler = Scheduler(
         recurring_tasks=recurring_tasks,
         tasks=tasks,
         runs=runs,
@@ -74,3 +77,6 @@ def leaders_scheduler(
         interval=settings.recurring.recurring_tasks.sync_run_interval.total_seconds(),
         observer=observer,
     )
+    slow_after = settings.logging.slow_chore.total_seconds()
+    scheduler.passes = watched(scheduler, clock, slow_after=slow_after)
+    return scheduler

@@ -14,11 +14,13 @@ from tasques.api.answers import send_answer
 from tasques.api.errors import INTERNAL_ERROR, error_answer
 from tasques.api.health import LIVE_PATH, READY_PATH
 from tasques.api.metrics import METRICS_PATH
+from tasques.api.operations import claim_tasks
 from tasques.api.trace_context import read_trace_id
 from tasques.domain.errors import ShuttingDownError
 from tasques.domain.ports import Clock
 
 log = logging.getLogger("tasques.api.access")
+slow_log = logging.getLogger("tasques.api.slow")
 
 CLIENT_GONE: Final = 499
 """What is logged as the status when the client left before it was answered."""
@@ -36,15 +38,23 @@ class AccessLog:
     Logged are the method, the route's template, the status, the milliseconds, and the trace id of
     a `traceparent` header; never a path, a query, a header or a body. What no one else caught is
     logged here, with its traceback. A request that is cancelled was not complete when the server
-    stopped. `on_answered` is told of each request but for those of probes.
+    stopped. Requests that take at least `slow_after` seconds get a warning, too (0: none), but for
+    claims, which wait for tasks. `on_answered` is told of each request but for those of probes.
     """
 
     def __init__(
-        self, app: ASGIApp, clock: Clock, *, enabled: bool, on_answered: OnAnswered | None = None
+        self,
+        app: ASGIApp,
+        clock: Clock,
+        *,
+        enabled: bool,
+        slow_after: float = 0.0,
+        on_answered: OnAnswered | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
         self._enabled = enabled
+        self._slow_after = slow_after or float("inf")
         self._on_answered = on_answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,11 +81,17 @@ class AccessLog:
             if status == CLIENT_GONE:
                 await send_answer(noting_send, INTERNAL_ERROR)
         finally:
-            seconds = self._clock.monotonic() - started
-            if self._enabled:
-                self._log(scope, status, seconds)
-            if self._on_answered is not None and (route := _route(scope)) not in _PROBES:
-                self._on_answered(scope["method"], route, status, seconds)
+            self._note(scope, status, self._clock.monotonic() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        if self._enabled:
+            self._log(scope, status, seconds)
+        if seconds >= self._slow_after and route != claim_tasks.path:
+            extra = {**_about(scope, status), "duration_ms": round(seconds * 1000, 3)}
+            slow_log.warning("slow request", extra=extra)
+        if self._on_answered is not None and route not in _PROBES:
+            self._on_answered(scope["method"], route, status, seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         about = _about(scope, status)

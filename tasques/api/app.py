@@ -38,6 +38,7 @@ def create_app(
     probes: Probes,
     clock: Clock,
     access_log: bool,
+    slow_after: float = 0.0,
     figures: Figures | None = None,
 ) -> ASGIApp:
     """Build the HTTP side of the server.
@@ -51,6 +52,7 @@ def create_app(
         probes: tell how the server is.
         clock: for what is due now, and for durations in the access log.
         access_log: whether every request is logged.
+        slow_after: seconds from which on a request other than a claim is slow; 0 is never.
         figures: what is counted; nothing is without.
     """
     auth = BasicAuth(users)
@@ -77,5 +79,6 @@ def create_app(
         EncodedPaths(GzipOnDemand(LeanRoutes(lean, otherwise=app))),
         clock,
         enabled=access_log,
+        slow_after=slow_after,
         on_answered=figures.answered if figures is not None else None,
     )

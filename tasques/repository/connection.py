@@ -7,6 +7,7 @@ an answer was lost. So this uses the client's nodes (their TLS, their connection
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
@@ -16,6 +17,8 @@ from elastic_transport import BaseAsyncNode
 from elasticsearch import AsyncElasticsearch
 
 from tasques.repository.nodes import Node, Nodes
+
+log = logging.getLogger(__name__)
 
 JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
@@ -42,8 +45,18 @@ class Answer(NamedTuple):
 class Connection:
     """Sends requests to whichever node is alive; each is sent once."""
 
-    def __init__(self, client: AsyncElasticsearch, *, authorization: str | None) -> None:
-        """Share the nodes of `client`, which stays the owner and closes them."""
+    def __init__(
+        self,
+        client: AsyncElasticsearch,
+        *,
+        authorization: str | None,
+        slow_after: float = 0.0,
+    ) -> None:
+        """Share the nodes of `client`, which stays the owner and closes them.
+
+        Requests that take at least `slow_after` seconds are logged; 0 is none.
+        """
+        self._slow_after = slow_after or float("inf")
         self._nodes = Nodes(cast("list[BaseAsyncNode]", client.transport.node_pool.all()))
         self._headers: dict[str, dict[str, str]] = {
             content_type: _headers(content_type, authorization) for content_type in (JSON, NDJSON)
@@ -77,7 +90,19 @@ class Connection:
             NoAnswerError: there is none, and nobody knows whether the request was executed.
         """
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + timeout
+        begun = loop.time()
+        answer: Answer | None = None
+        try:
+            answer = await self._ask_nodes((method, target, body), content_type, begun + timeout)
+        finally:
+            if (seconds := loop.time() - begun) >= self._slow_after:
+                _log_slow(method, target, seconds, answer)
+        return answer
+
+    async def _ask_nodes(
+        self, request: tuple[str, str, bytes | None], content_type: str, give_up_at: float
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
         tried: list[Node] = []
         while True:
             node = self._nodes.choose(loop.time(), tried=tried)
@@ -85,7 +110,7 @@ class Connection:
             if node.failures and self._nodes.is_any_alive:
                 time_left = min(time_left, _TRIAL_TIMEOUT)
             try:
-                return await self._ask(node, (method, target, body), content_type, time_left)
+                return await self._ask(node, request, content_type, time_left)
             except NotSentError:
                 tried.append(node)
                 if len(tried) == len(self._nodes) or loop.time() >= give_up_at:
@@ -114,6 +139,26 @@ class Connection:
             node.under_way -= 1
         node.succeeded()
         return Answer(response.meta.status, response.body)
+
+
+def endpoint(target: str) -> str:
+    """What a request is to, without names of indices and ids: these there are too many of."""
+    for part in target.partition("?")[0].split("/"):
+        if part.startswith("_"):  # no index may be called so
+            return part
+    return "index"
+
+
+def _log_slow(method: str, target: str, seconds: float, answer: Answer | None) -> None:
+    log.warning(
+        "slow request to Elasticsearch",
+        extra={
+            "http.request.method": method,
+            "endpoint": endpoint(target),
+            "http.response.status_code": None if answer is None else answer.status,
+            "duration_ms": round(seconds * 1000, 3),
+        },
+    )
 
 
 def _was_not_sent(error: elastic_transport.TransportError) -> bool:

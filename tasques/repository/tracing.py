@@ -21,10 +21,11 @@ from tasques.observability.tracing import (
     Label,
     Link,
     Transaction,
+    current,
     current_transaction,
 )
 from tasques.repository.bulk import BulkWriter
-from tasques.repository.connection import JSON, Answer, Connection
+from tasques.repository.connection import JSON, Answer, Connection, endpoint
 from tasques.repository.reads import DocumentReader, Found
 from tasques.repository.tasks import ElasticsearchTaskRepository
 from tasques.repository.writes import MayWrite, Write
@@ -149,11 +150,14 @@ class TracedBulkWriter(BulkWriter):
         lanes = Counter(write.lane for write in batch)
         labels: dict[str, Label] = {"operations": len(batch)}
         labels |= {lane.name.lower(): count for lane, count in lanes.items()}
-        token = _served.set(_Served(list(transactions), labels))
+        served = _served.set(_Served(list(transactions), labels))
+        # What started this task may have nothing to do with it, but lines of the log would say so.
+        first = current.set(next(iter(transactions), None))
         try:
             await super()._send(batch)
         finally:
-            _served.reset(token)
+            current.reset(first)
+            _served.reset(served)
 
 
 class TracedDocumentReader(DocumentReader):
@@ -215,14 +219,6 @@ class TracedTaskRepository(ElasticsearchTaskRepository):
             elif transaction is not None:
                 self._tracer.discard(transaction)
             raise
-
-
-def endpoint(target: str) -> str:
-    """What a request is to, without names of indices and ids: these there are too many of."""
-    for part in target.partition("?")[0].split("/"):
-        if part.startswith("_"):  # no index may be called so
-            return part
-    return "index"
 
 
 def _sampled() -> Transaction | None:

@@ -55,6 +55,9 @@ class LoggingSettings(Section):
     format: LogFormat = "auto"
     file: Annotated[File | None, BLANK_IS_UNSET] = None
     access: Flag = True
+    slow_request: Annotated[Duration, lasting("0s", "1h")] = timedelta(seconds=1)
+    slow_elasticsearch: Annotated[Duration, lasting("0s", "1h")] = timedelta(seconds=1)
+    slow_chore: Annotated[Duration, lasting("0s", "24h")] = timedelta(seconds=30)
 
 
 class UserSettings(Section):
