@@ -71,13 +71,15 @@ TASKS: Final[Fields] = MappingProxyType(
     }
 )
 
-RECURRING_VERSION: Final = 1
+RECURRING_VERSION: Final = 2
 
 RECURRING: Final[Fields] = MappingProxyType(
     {
         "id": _KEYWORD,
         "incarnation": _MARK,
         "is_deleted": _FLAG,
+        # As tasks call them, so that one filter of a dashboard goes for both.
+        "kind": {"type": "alias", "path": "task_definition.kind"},
         "last_fired_at": _DATE,
         "last_instant": _DATE,
         "last_task_id": _KEYWORD,
@@ -85,6 +87,7 @@ RECURRING: Final[Fields] = MappingProxyType(
         "misfire_policy": _KEYWORD,
         "paused": _FLAG,
         "pending": _OPAQUE,
+        "queue": {"type": "alias", "path": "task_definition.queue"},
         "schedule_expression": _KEYWORD,
         "schedule_since": _DATE,
         "skip_if_outstanding_tasks_exist": _FLAG,
