@@ -17,6 +17,7 @@ import yaml
 
 from tasques.bootstrap import run_setup
 from tasques.command_options import ConfigFile
+from tasques.dashboards import import_dashboards
 from tasques.domain.errors import TasquesError
 from tasques.embedded import (
     Cluster,
@@ -27,6 +28,7 @@ from tasques.embedded import (
     require_free,
 )
 from tasques.healthcheck import healthcheck
+from tasques.kibana.connection import KibanaError
 from tasques.observability import logs
 from tasques.repository.setup_errors import SetupError
 from tasques.repository.setup_report import SetupReport
@@ -103,7 +105,7 @@ def server(
     config: ConfigFile = None,
     *,
     set_up: Annotated[
-        bool, typer.Option("--setup", help="Do first what `tasques setup` does.")
+        bool, typer.Option("--setup", help="Do first what `tasques setup --skip-kibana` does.")
     ] = False,
 ) -> None:
     """Run a server on an Elasticsearch that `tasques setup` has prepared."""
@@ -113,15 +115,33 @@ def server(
 
 
 @app.command()
-def setup(config: ConfigFile = None) -> None:
-    """Make, repair or upgrade what Tasques needs in Elasticsearch. May be repeated."""
+def setup(
+    config: ConfigFile = None,
+    *,
+    skip_kibana: Annotated[
+        bool, typer.Option("--skip-kibana", help="Leave Kibana as it is.")
+    ] = False,
+    only_kibana: Annotated[
+        bool, typer.Option("--only-kibana", help="Leave Elasticsearch as it is.")
+    ] = False,
+) -> None:
+    """Make, repair or upgrade what Tasques needs in Elasticsearch. May be repeated.
+
+    Where the settings name a Kibana, the dashboards are imported into it after that.
+    """
+    if skip_kibana and only_kibana:
+        raise typer.BadParameter(
+            "It can not be used together with --skip-kibana.", param_hint="--only-kibana"
+        )
     loaded = _load(config)
     _configure_logs(loaded)
     try:
-        report = asyncio.run(run_setup(loaded.settings))
+        if not only_kibana:
+            typer.echo(_described(asyncio.run(run_setup(loaded.settings))))
+        if not skip_kibana:
+            _import_dashboards(loaded.settings, is_all=only_kibana)
     except _Stopped:  # a script that goes on with `tasques server` must not
         _fail("Stopped before the set-up was complete: run it again.")
-    typer.echo(_described(report))
 
 
 @app.command()
@@ -187,6 +207,18 @@ def _described(report: SetupReport) -> str:
     done = {"created": report.created, "repaired": report.repaired, "upgraded": report.upgraded}
     lines = [f"{verb}: {each}" for verb, things in done.items() for each in things]
     return "\n".join(lines or ["Everything was there already."])
+
+
+def _import_dashboards(settings: ServerSettings, *, is_all: bool) -> None:
+    try:
+        where = asyncio.run(import_dashboards(settings))
+    except KibanaError as error:
+        rest = "" if is_all else "\nElasticsearch is set up; --skip-kibana leaves Kibana alone."
+        _fail(f"{error}{rest}")
+    if where is not None:
+        typer.echo(f"imported: {where}")
+    elif is_all:
+        _fail("The settings name no Kibana: set kibana.address.")
 
 
 def _load(config: Path | None) -> LoadedSettings:

@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 
     from tasques.settings.structure import Path
 
-_NOT_YET: Final = "this version does not use it yet"
 _NO_SCROLL: Final = "nothing is scrolled any more"
 _NO_SECOND_LOOK: Final = "every look at recurring tasks finds all changes"
 _NO_ROUNDS: Final = "claims wait without searching in rounds"
 _NO_TRACKER: Final = "queues are not tracked: refreshes happen on demand"
 
 RETIRED: Final[Mapping[Path, str]] = {
-    ("kibana",): _NOT_YET,
     ("tasks", "queues"): _NO_TRACKER,
     ("tasks", "defaults", "block_for_retry_min_wait"): _NO_ROUNDS,
     ("tasks", "defaults", "block_for_retry_max_retries"): _NO_ROUNDS,

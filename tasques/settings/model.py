@@ -25,11 +25,13 @@ from tasques.settings.values import (
     IndexPrefix,
     Integer,
     JsonObject,
+    KibanaAddress,
     Level,
     Listen,
     LogFormat,
     Secret,
     Size,
+    SpaceId,
     Text,
     TimeUnit,
     UserName,
@@ -94,6 +96,18 @@ class ElasticsearchSettings(Section):
     replicas: Annotated[Integer, between(0, 100)] = 1
     refresh_interval: Annotated[Duration, lasting("100ms", "10m")] = timedelta(seconds=1)
     write: WriteSettings = WriteSettings()
+
+
+class KibanaSettings(Section):
+    """Where set-up imports the dashboards; without an address nowhere."""
+
+    address: Annotated[KibanaAddress | None, BLANK_IS_UNSET] = None
+    space: SpaceId = "default"
+    user: UserSettings | None = None
+    api_key: Annotated[HeaderSecret | None, BLANK_IS_UNSET] = None
+    ca_file: Annotated[File | None, BLANK_IS_UNSET] = None
+    verify_certificates: Flag = True
+    start_timeout: Annotated[Duration, lasting("0s", "1h")] = timedelta(minutes=3)
 
 
 def _distinct(users: tuple[UserSettings, ...]) -> tuple[UserSettings, ...]:
@@ -232,6 +246,7 @@ class ServerSettings(Section):
     apm: ApmSettings = ApmSettings()
     metrics: MetricsSettings = MetricsSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+    kibana: KibanaSettings = KibanaSettings()
     auth: AuthSettings | None = None
     tasks: TaskSettings = TaskSettings()
     recurring: RecurringSettings = RecurringSettings()

@@ -71,6 +71,11 @@ RELATIONS: Final = (
         lambda s: s.elasticsearch.api_key is None or s.elasticsearch.user is None,
         "can not be used together with elasticsearch.user",
     ),
+    Relation(
+        ("kibana.api_key", "kibana.user"),
+        lambda s: s.kibana.api_key is None or s.kibana.user is None,
+        "can not be used together with kibana.user",
+    ),
 )
 
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from tasques.domain.duration import InvalidDurationError, format_duration, parse_duration
-from tasques.settings.addresses import BindAddress, normalise_address
+from tasques.settings.addresses import BindAddress, normalise_address, split_credentials
 from tasques.settings.yaml_reader import plain_value, read_yaml
 
 MASK: Final = "********"
@@ -155,6 +155,12 @@ def _address(value: object) -> str:
     return normalise_address(_text(value).strip())
 
 
+def _kibana_address(value: object) -> str:
+    if split_credentials(_text(value).strip())[1]:
+        raise ValueError("holds credentials: give them in kibana.user")
+    return _address(value)
+
+
 def _within(low: Any, high: Any, meaning: str) -> AfterValidator:
     def check(value: Any) -> Any:
         if not low <= value <= high:
@@ -206,6 +212,10 @@ File = Annotated[
 ]
 Listen = Annotated[BindAddress, PlainValidator(_bind_address), PlainSerializer(str)]
 Address = Annotated[str, PlainValidator(_address)]
+KibanaAddress = Annotated[str, PlainValidator(_kibana_address)]
+SpaceId = Annotated[
+    Text, matching("[a-z0-9_-]+", "the id of a space: lower-case letters, digits, '_' and '-'")
+]
 IndexPrefix = Annotated[
     Text,
     matching(

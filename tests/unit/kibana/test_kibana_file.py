@@ -29,13 +29,20 @@ def test_the_settings_of_kibana_are_left_alone():
     assert {each["type"] for each in saved_objects()} == {"index-pattern", "search", "dashboard"}
 
 
-def test_only_data_views_depend_on_the_prefix_of_the_indices():
-    views = [each for each in saved_objects("shop") if each["type"] == "index-pattern"]
+def test_indices_ids_and_titles_have_the_prefix():
+    """So that two installations can share a Kibana."""
+    ours, theirs = saved_objects(), saved_objects("shop")
 
+    views = [each for each in theirs if each["type"] == "index-pattern"]
     assert [view["attributes"]["title"] for view in views] == [
         "shop-tasks",
         "shop-archive",
         "shop-tasks,shop-archive",
         "shop-recurring",
     ]
-    assert saved_objects("shop")[len(views) :] == saved_objects()[len(views) :]
+    assert {each["id"] for each in ours}.isdisjoint(each["id"] for each in theirs)
+    named = [reference["id"] for each in theirs for reference in each["references"]]
+    assert {name.split("-")[0] for name in named} == {"shop"}
+    assert b"tasques-" not in ndjson(theirs)
+    titles = [each["attributes"].get("name", each["attributes"]["title"]) for each in theirs]
+    assert all(title.startswith("Tasques (shop)") for title in titles)

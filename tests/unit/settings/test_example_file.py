@@ -45,7 +45,10 @@ def test_the_example_file_has_the_defaults():
 def test_the_example_file_names_every_setting(uncommented):
     settings = load(uncommented, {}).settings
 
-    assert unset(settings) == ["tasques.server.elasticsearch.api_key"]
+    assert unset(settings) == [
+        "tasques.server.elasticsearch.api_key",
+        "tasques.server.kibana.api_key",
+    ]
 
 
 @pytest.mark.parametrize("path", [path for path, _ in fields()], ids=dotted)

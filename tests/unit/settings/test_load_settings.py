@@ -192,7 +192,7 @@ def test_a_file_of_the_original_starts(write):
 tasques:
   server:
     logging: {json: true, level: panic}
-    kibana: {address: http://localhost:9200}
+    kibana: {address: http://localhost:9200, user: {name: k, password: p}}
     apm: {address: http://localhost:8200, secret_token: x}
     tasks:
       queues: {recently_touched_queues_tracker_max_size: 1000, refresh_if_last_touched_over: 30s}
@@ -203,15 +203,15 @@ tasques:
         {sync_run_interval: 5s, enforce_sync_run_interval: 1m, scroll_size: 500, scroll_ttl: 1m}
 """)
 
-    loaded = load(path, {"TASQUES_SERVER_KIBANA_USER_NAME": "x"})
+    loaded = load(path, {"TASQUES_SERVER_TASKS_QUEUES_REFRESH_IF_LAST_TOUCHED_UNDER": "2s"})
 
     assert loaded.settings.logging.format == "json"
     assert loaded.settings.logging.level == "fatal"
+    assert loaded.settings.kibana.address == "http://localhost:9200"
     assert loaded.settings.apm.address == "http://localhost:8200"
     assert loaded.settings.recurring.recurring_tasks.sync_run_interval == timedelta(seconds=5)
     named = [warning.split()[0].removeprefix("tasques.server.") for warning in loaded.warnings]
     assert named == [
-        "kibana",
         "tasks.queues",
         "tasks.defaults.block_for_retry_min_wait",
         "tasks.defaults.block_for_retry_max_retries",
@@ -220,7 +220,7 @@ tasques:
         "recurring.recurring_tasks.enforce_sync_run_interval",
         "recurring.recurring_tasks.scroll_size",
         "recurring.recurring_tasks.scroll_ttl",
-        "TASQUES_SERVER_KIBANA_USER_NAME",
+        "TASQUES_SERVER_TASKS_QUEUES_REFRESH_IF_LAST_TOUCHED_UNDER",
     ]
 
 

@@ -91,6 +91,7 @@ def test_shown_settings_hold_no_secret():
     environ = {
         PASSWORD: "s3cret",
         "TASQUES_SERVER_AUTH_BASIC_AUTH": "[{name: a, password: s3cret}]",
+        "TASQUES_SERVER_KIBANA_API_KEY": "s3cret",
     }
     settings = load(None, USER | environ, search=()).settings
 
@@ -112,6 +113,9 @@ def test_shown_settings_hold_no_secret():
         ("AUTH_BASIC_AUTH", "[{name: a, password: 's3cret}]"),
         ("AUTH", "{basic_auth: 's3cret"),
         ("ELASTICSEARCH_API_KEY", "s3cret é"),
+        ("KIBANA_API_KEY", "s3cret é"),
+        ("KIBANA_ADDRESS", "http://k:s3cret@host"),
+        ("KIBANA_ADDRESS", "http://k:s3cret#@host"),
         ("ELASTICSEARCH_USER", "s3cret"),
         ("ELASTICSEARCH_USER_PASWORD", "s3cret"),
     ],

@@ -126,6 +126,11 @@ def test_a_mistake_in_the_file_is_named(mistake, text, told):
         ("TASKS_CLAIMS_SEARCH_SIZE", "10001", "must be between 1 and 10000"),
         ("LIFECYCLE_SETUP_ARCHIVED_TASKS_ROLLOVER_MAX_AGE", "1w", "a time of Elasticsearch"),
         ("LIFECYCLE_SETUP_ARCHIVED_TASKS_ROLLOVER_MAX_PRIMARY_SHARD_SIZE", "5", "a size of"),
+        ("KIBANA_ADDRESS", "localhost:5601", "must begin with http://"),
+        ("KIBANA_ADDRESS", "http://a:s3cret@kibana", "give them in kibana.user"),
+        ("KIBANA_SPACE", "My space", "the id of a space"),
+        ("KIBANA_SPACE", "../x", "the id of a space"),
+        ("KIBANA_START_TIMEOUT", "5", "a number needs its unit"),
         ("AUTH", "maybe", "must be a block of keys"),
         ("AUTH_BASIC_AUTH", "", "must be a list"),
         ("AUTH_BASIC_AUTH", "[{name: 'a:b', password: c}]", "without colon"),
@@ -172,6 +177,11 @@ BREAKING = {
         "ELASTICSEARCH_API_KEY": "k",
         "ELASTICSEARCH_USER_NAME": "a",
         "ELASTICSEARCH_USER_PASSWORD": "b",
+    },
+    "kibana.api_key": {
+        "KIBANA_API_KEY": "k",
+        "KIBANA_USER_NAME": "a",
+        "KIBANA_USER_PASSWORD": "b",
     },
 }
 
