@@ -16,6 +16,7 @@ text() { # text WORDS: as a JSON string
 put user/kibana_system/_password "{\"password\": $(text "$KIBANA_PASSWORD")}"
 put user/tasques "{\"password\": $(text "$TASQUES_PASSWORD"), \"roles\": [\"tasques_server\"]}"
 put user/tasques-setup "{\"password\": $(text "$TASQUES_PASSWORD"), \"roles\": [\"tasques_setup\"]}"
+put user/tasques-kibana "{\"password\": $(text "$TASQUES_PASSWORD"), \"roles\": [\"tasques_kibana\"]}"
 put role/apm_writer '{"cluster": ["monitor"], "indices": [
   {"names": ["traces-apm*", "logs-apm*", "metrics-apm*"], "privileges": ["auto_configure", "create_doc"]},
   {"names": [".apm-agent-configuration", ".apm-source-map"], "privileges": ["read"],

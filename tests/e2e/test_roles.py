@@ -76,6 +76,7 @@ def secured(secure_cluster):
     secret = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode()
     users = {name_of(*each): role_without(*each, name_of(*each)) for each in variants()}
     users["ready"] = {"cluster": ["monitor"]}
+    users["tasques-kibana"] = yaml.safe_load(ROLES.read_text(encoding="utf-8"))["tasques_kibana"]
     (config / "roles.yml").write_text(yaml.safe_dump(users))
     (config / "users_roles").write_text("".join(f"{user}:{user}\n" for user in users))
     (config / "users").write_text("".join(f"{user}:{secret}\n" for user in users))
@@ -240,3 +241,21 @@ async def test_the_role_for_servers_needs_to_manage_the_archive(secured, tmp_pat
     assert await roll_over(secured, name_of("server"))
     with pytest.raises(TasquesError, match="indices:admin/rollover"):
         await roll_over(secured, name_of("server", WITHOUT_FOR_ROLLOVER))
+
+
+def test_the_role_for_kibana_is_for_kibana_only(secured):
+    """Kibana asks Elasticsearch just so whether a user may write saved objects in a space."""
+
+    def application(space):
+        privileges = ["feature_savedObjectsManagement.all"]
+        return [{"application": "kibana-.kibana", "privileges": privileges, "resources": [space]}]
+
+    with client_of(secured, "tasques-kibana", PASSWORD) as client:
+        wait_until(lambda: has(client, application=application("space:default")), "it is known")
+        assert not has(client, application=application("space:other"))
+        assert not has(client, cluster=["monitor"])
+        assert not has(client, index=[{"names": ["tasques-tasks"], "privileges": ["read"]}])
+
+
+def has(client, **privileges):
+    return client.security.has_privileges(**privileges)["has_all_requested"]
