@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from threading import Event
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,10 +17,14 @@ from http_calls import Caller
 from processes import run, running, status_of, wait_until
 from relay import Relay
 
+from tasques.client import Client, NewTask
+
 pytestmark = pytest.mark.elasticsearch
 
 WORKERS = 8
 TASKS = 40
+PAUSE = 0.02  # seconds between two tasks
+SECOND = timedelta(seconds=1)
 
 
 class Certified:
@@ -26,14 +34,13 @@ class Certified:
         self.cluster = cluster
         self.authority = cluster.ca_pem
 
-    def renew(self):
-        """Have it show a certificate of a new authority, and wait until it does."""
-        authority = trustme.CA()
-        leaf = authority.issue_cert("127.0.0.1")
+    def renew(self, next_one):
+        """Have it show a certificate of another authority, and wait until it does."""
+        leaf = next_one.issue_cert("127.0.0.1")
         config = self.cluster.nodes[0].config
         (config / "http.key").write_bytes(leaf.private_key_pem.bytes())
         (config / "http.crt").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
-        self.authority = authority.cert_pem.bytes()
+        self.authority = next_one.cert_pem.bytes()
         wait_until(self._shows_it, "Elasticsearch has read its files", 120)
 
     def _shows_it(self):
@@ -83,42 +90,60 @@ async def server(certified, relay, file, tmp_path):
         await asyncio.to_thread(server.stop)
 
 
-def work(address, number, queue):
-    """Finish tasks until there is none; returns how many."""
-    caller = Caller(address, f"worker-{number}")
-    finished = 0
-    while tasks := caller.claim(queue, block_for="2s"):
-        for task in tasks:
-            caller.tell("done", task)
-            finished += 1
-    return finished
+class Load:
+    """A producer and workers, who repeat what was not answered."""
 
+    def __init__(self, address):
+        self._address = address
+        self._is_over = Event()
+        self.created = []
+        self.done = []
 
-async def work_off(address, queue):
-    """Enqueue tasks, and have 8 workers finish them; returns how many they finished."""
-    caller = Caller(address)
-    for _ in range(TASKS):
-        await asyncio.to_thread(caller.create, queue=queue)
-    workers = [asyncio.to_thread(work, address, number, queue) for number in range(WORKERS)]
-    return sum(await asyncio.gather(*workers))
+    async def __aenter__(self):
+        parts = [self._produce, *(partial(self._work, number) for number in range(WORKERS))]
+        self._pool = ThreadPoolExecutor(len(parts))
+        self._running = [asyncio.wrap_future(self._pool.submit(part)) for part in parts]
+        return self
+
+    async def __aexit__(self, *_):
+        self._is_over.set()
+        await asyncio.gather(*self._running)
+        self._pool.shutdown()
+        assert sorted(self.done) == sorted(self.created)
+
+    async def goes_on(self):
+        """Wait until a good many tasks more are done."""
+        wanted = len(self.done) + TASKS
+        await asyncio.to_thread(wait_until, lambda: len(self.done) >= wanted, "tasks are done")
+
+    def _produce(self):
+        with Client(self._address) as client:
+            while not self._is_over.wait(PAUSE):
+                self.created.append(client.enqueue(NewTask("mail", "k")).id)
+
+    def _work(self, number):
+        with Client(self._address) as client:
+            while not self._is_over.is_set() or len(self.done) < len(self.created):
+                for task in client.claim(["mail"], worker_id=f"worker-{number}", block_for=SECOND):
+                    client.done(task)
+                    self.done.append(task.id)
 
 
 async def test_a_renewed_authority_is_trusted_without_a_restart(certified, relay, file, server):
     """Both are in the file while Elasticsearch changes, and then the new one alone."""
-    address, old = server.address(), certified.authority
-    working = asyncio.create_task(work_off(address, "meanwhile"))
-    new = trustme.CA()  # whatever is in the file beside the right one does no harm
-    file.write_bytes(old + new.cert_pem.bytes())
-    assert await working == TASKS
+    old, new = certified.authority, trustme.CA()
+    async with Load(server.address()) as load:
+        await load.goes_on()
+        file.write_bytes(old + new.cert_pem.bytes())
+        await relay.break_off()
+        await load.goes_on()
+        await asyncio.to_thread(certified.renew, new)
+        await relay.break_off()
+        await load.goes_on()
+        file.write_bytes(certified.authority)
+        await relay.break_off()
+        await load.goes_on()
 
-    await asyncio.to_thread(certified.renew)
-    file.write_bytes(old + certified.authority)
-    await relay.break_off()
-    assert await work_off(address, "both") == TASKS
-
-    file.write_bytes(certified.authority)
-    await relay.break_off()
-    assert await work_off(address, "new") == TASKS
     assert "certificate authorities were replaced" in server.output
     server.assert_calm()
 
@@ -128,7 +153,7 @@ async def test_a_server_whose_file_is_renewed_too_late_recovers_by_itself(
 ):
     """Meanwhile it says what is wrong, and verifies all the same."""
     address = server.address()
-    await asyncio.to_thread(certified.renew)
+    await asyncio.to_thread(certified.renew, trustme.CA())
     await relay.break_off()
     ready = Caller(address)
 
@@ -143,5 +168,6 @@ async def test_a_server_whose_file_is_renewed_too_late_recovers_by_itself(
     await asyncio.to_thread(
         server.wait_for, lambda: status_of(f"{address}/health/ready") == 200, "it is ready"
     )
-    assert await work_off(address, "late") >= TASKS
+    async with Load(address) as load:
+        await load.goes_on()
     server.assert_calm()
