@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _AGENTS_OWN: Final = ("elasticapm", "urllib3")
 _REPORTED: Final = "_tasques_reported"
 _PROCESSORS: Final = (f"{__name__}.redact_error",)
-_LAST_SECONDS: Final = 3.0
+_LAST_SECONDS: Final = 1.5  # less than a supervisor waits beyond the time for requests
 
 
 class Agent:
