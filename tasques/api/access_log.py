@@ -25,6 +25,9 @@ slow_log = logging.getLogger("tasques.api.slow")
 CLIENT_GONE: Final = 499
 """What is logged as the status when the client left before it was answered."""
 
+STATUS: Final = "tasques.status"
+"""The key in a scope under which the status is, once the request was dealt with."""
+
 OnAnswered = Callable[[str, str | None, int, float], None]
 """Told of the method, the route's template, the status, and the seconds that it took."""
 
@@ -85,6 +88,7 @@ class AccessLog:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
+        scope[STATUS] = status
         if self._enabled:
             self._log(scope, status, seconds)
         if seconds >= self._slow_after and route != claim_tasks.path:

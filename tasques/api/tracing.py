@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tasques.api import operations
+from tasques.api.access_log import CLIENT_GONE, STATUS
 from tasques.api.headers import WORKER_ID, find_header
 from tasques.api.health import LIVE_PATH, READY_PATH
 from tasques.api.lean_route import TASKS
@@ -33,6 +34,7 @@ class TracedRequests:
     A valid `traceparent` header makes it part of the caller's trace. Labels say which queue, task,
     kind and worker; neither the path nor the query, headers or bodies are sent. It is linked to the
     traces of the tasks that it is about, and a claim tells these how long the tasks have waited.
+    What it wraps has to tell the status, as `AccessLog` does.
     """
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
@@ -49,18 +51,12 @@ class TracedRequests:
             await self._app(scope, receive, send)
             return
         scope[TRANSACTION] = transaction
-
-        async def noting_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                transaction.status = message["status"]
-            await send(message)
-
         try:
-            await self._app(scope, receive, noting_send)
+            await self._app(scope, receive, send)
         finally:
-            self._end(transaction, scope)
+            self._end(transaction, scope, scope.get(STATUS, CLIENT_GONE))
 
-    def _end(self, transaction: Transaction, scope: Scope) -> None:
+    def _end(self, transaction: Transaction, scope: Scope, status: int) -> None:
         if not transaction.is_sampled:
             self._tracer.discard(transaction)
             return
@@ -72,9 +68,10 @@ class TracedRequests:
             self._note_waits(transaction, tasks)
         transaction.link(task.traceparent for task in tasks)
         name = f"{scope['method']} {template}" if template else "unknown route"
-        if (status := transaction.status) is None:
+        if status == CLIENT_GONE:
             self._tracer.end(transaction, name, "client gone", "unknown")
         else:
+            transaction.status = status
             outcome = "failure" if status >= 500 else "success"
             self._tracer.end(transaction, name, _RESULTS[status // 100], outcome)
 

@@ -9,9 +9,11 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-_BLOCK: Final = 64 * 1024
+# The other thread compresses a block without the interpreter's lock, but each time that it wants
+# that back costs the event loop dozens of microseconds: so blocks are few and large.
+_BLOCK: Final = 512 * 1024
 _MAX_WAITING: Final = 8 * 1024 * 1024
-_LINGER: Final = 0.5  # seconds until a block is passed on that is not full
+_LINGER: Final = 1.0  # seconds until a block is passed on that is not full
 
 
 class Block:

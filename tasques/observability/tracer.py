@@ -101,7 +101,8 @@ class Tracer:
             transaction = Transaction(
                 kind, own_id, trace_id, None, is_sampled, sampling.rate, at, begun
             )
-            transaction.link((traceparent,))
+            if traceparent is not None:
+                transaction.link((traceparent,))
         current.set(transaction)
         return transaction
 

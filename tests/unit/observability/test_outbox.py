@@ -24,10 +24,10 @@ async def test_events_go_together_once_there_are_many_or_some_time_has_passed():
     blocks = asyncio.Queue()
     box = Outbox(blocks.put_nowait)
 
-    fill(box, 200_000)
+    fill(box, 1_600_000)
     assert blocks.qsize() == 3
     for _ in range(3):
-        assert len(blocks.get_nowait().take()) == 66_065  # with line breaks
+        assert len(blocks.get_nowait().take()) == 525_524  # with line breaks
     box.add(b"last")
 
     async with asyncio.timeout(60):
@@ -49,5 +49,5 @@ async def test_what_a_hanging_server_does_not_take_is_dropped_and_told_once(bloc
     assert 8 * 1024 * 1024 < sum(len(block.take()) for block in blocks) < 9 * 1024 * 1024
     assert len(caplog.records) == 1
     before = len(blocks)
-    fill(box, 200_000)
+    fill(box, 1_000_000)
     assert len(blocks) > before, "it has taken all, so there is room again"
