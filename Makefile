@@ -1,6 +1,6 @@
 # Everything here works on a fresh clone: each target makes or updates .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup run example test test-unit cover check clients-check check-deploy image bench format kibana lock clean
+.PHONY: help setup run example test test-unit cover check clients-check check-deploy image bench format kibana pictures lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -84,6 +84,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 kibana: $(READY) ## Write the file that Kibana imports, kibana/tasques.ndjson
 	$(BIN)/python -m tasques.kibana.contents > kibana/tasques.ndjson
+
+pictures: $(READY) ## Draw what the dashboards show, for the README
+	$(BIN)/python kibana/render.py
 
 lock: $(READY) ## Write all files of pinned versions anew from pyproject.toml
 	$(LOCK) --extra client --extra embedded --group dev pyproject.toml -o requirements.lock

@@ -87,6 +87,7 @@ def archive(names: Names) -> Object:
             _completions(names.archive),
         ],
         controls=(names.archive, _CONTROLS),
+        since="now-7d",  # it begins a day ago, by default
     )
 
 

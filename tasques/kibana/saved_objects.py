@@ -61,8 +61,9 @@ def dashboard(
     description: str,
     panels: Sequence[Panel],
     controls: tuple[str, Sequence[tuple[str, str]]],
+    since: str = "now-24h",
 ) -> Object:
-    """A dashboard; controls are a data view and, of it, fields with titles."""
+    """A dashboard of what is since then; controls are a data view and fields with titles."""
     view, fields = controls
     references = [
         {**reference, "name": f"p{number}:{reference['name']}"}
@@ -77,7 +78,7 @@ def dashboard(
         "title": title,
         "description": description,
         "timeRestore": True,
-        "timeFrom": "now-24h",
+        "timeFrom": since,
         "timeTo": "now",
         "refreshInterval": {"pause": False, "value": 60_000},
         "version": 1,
