@@ -95,7 +95,6 @@ def archive_id(queue: str, task_id: str, incarnation: str) -> str:
 def to_document(task: Task, write_id: str) -> bytes:
     """The document of a task, as one line of JSON."""
     document: dict[str, object] = {
-        **task.unknown_members,
         "id": task.id,
         "queue": task.queue,
         "kind": task.kind,
@@ -106,11 +105,10 @@ def to_document(task: Task, write_id: str) -> bytes:
         "processing_timeout": _to_nanoseconds(task.processing_timeout),
         "run_at": task.run_at,
         "last_enqueued_at": task.last_enqueued_at,
-        "metadata": {
-            **task.unknown_metadata,
-            "created_at": task.created_at,
-            "modified_at": task.modified_at,
-        },
+        "metadata": _with(
+            task.unknown_metadata,
+            {"created_at": task.created_at, "modified_at": task.modified_at},
+        ),
         "incarnation": task.incarnation,
         "write_id": write_id,
     }
@@ -136,12 +134,11 @@ def to_document(task: Task, write_id: str) -> bytes:
             if result.failure:
                 document["failure_message"] = message = failure_message(result.failure)
                 members["reason"] = message[:_MAX_REASON]
-    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    return orjson.dumps(_with(task.unknown_members, document), option=orjson.OPT_UTC_Z)
 
 
 def _claim_document(claim: Claim) -> dict[str, object]:
     document: dict[str, object] = {
-        **claim.unknown_members,
         "worker_id": claim.worker_id,
         "claimed_at": claim.claimed_at,
         "times_out_at": claim.times_out_at,
@@ -150,10 +147,15 @@ def _claim_document(claim: Claim) -> dict[str, object]:
         document["claim_id"] = claim.claim_id
     if (report := claim.last_report) is not None:
         members = _present(at=report.at, data=report.data)
-        document["last_report"] = {**report.unknown_members, **members}
+        document["last_report"] = _with(report.unknown_members, members)
     if claim.wait_ms is not None:
         document["wait_ms"] = claim.wait_ms
-    return document
+    return _with(claim.unknown_members, document)
+
+
+def _with(unknown: Source, members: dict[str, object]) -> dict[str, object]:
+    """What is known wins; and it costs nothing where nothing is unknown."""
+    return {**unknown, **members} if unknown else members
 
 
 def _result_document(result: Result) -> dict[str, object]:
