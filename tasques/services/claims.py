@@ -38,6 +38,7 @@ from tasques.services.last_seen import LastSeen
 from tasques.services.searches import Searches
 from tasques.services.slots import Slots
 from tasques.services.waiting import QueueSet, Waiter
+from tasques.services.waiting_room import WaitingRoom
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,6 @@ class ClaimBroker:
         self._new_claim_id = new_claim_id
         self._giving_back = giving_back
         self._background = background
-        self._slots = slots
         self._limits = limits
         self._gone = GoneVersions(limits.max_gone)
         self._ready = ReadyList(
@@ -76,17 +76,18 @@ class ClaimBroker:
             gone=self._gone,
             slots=slots,
         )
-        self._sets: dict[tuple[str, ...], QueueSet] = {}
-        self._sets_of_queue: dict[str, set[QueueSet]] = {}
+        self._room = WaitingRoom(
+            max_sets=limits.max_queue_sets,
+            new_buffer=lambda: CandidateBuffer(slots, self._gone),
+        )
         self._to_deal: dict[QueueSet, None] = {}
         self._is_dealing_soon = False
         self._in_flight = 0
-        self._parked = 0
         self._numbers = count()
         self._is_closing = False
         self._searches = Searches(
             tasks=tasks,
-            queue_sets=self._sets,
+            queue_sets=self._room.sets,
             on_found=self._take_found,
             slots=slots,
             clock=clock,
@@ -117,7 +118,7 @@ class ClaimBroker:
         """
         if self._is_closing:
             raise ShuttingDownError("The server is about to stop.")
-        if self._parked >= self._limits.max_parked:
+        if self._room.parked >= self._limits.max_parked:
             raise OverloadedError("Too many claims wait already.")
         if amount <= 0:
             return []
@@ -143,7 +144,7 @@ class ClaimBroker:
             raise
         finally:
             waiter.timer.cancel()
-            self._leave(queue_set, waiter)
+            self._room.leave(queue_set, waiter)
 
     def give_back(self, claimed: Iterable[Claimed]) -> None:
         """Undo claims whose answer can not be delivered, in the background."""
@@ -161,25 +162,23 @@ class ClaimBroker:
             return
         if not self._ready.add(task, self._clock.monotonic()):
             return
-        for queue_set in self._sets_of_queue.get(task.queue, ()):
+        for queue_set in self._room.waiting_for(task.queue):
             self._deal_soon(queue_set)
-        if (every_queue := self._sets.get(())) is not None:
-            self._deal_soon(every_queue)
 
     @property
     def parked(self) -> int:
         """How many claims wait."""
-        return self._parked
+        return self._room.parked
 
     @property
     def is_active(self) -> bool:
         """Whether anybody has been asking for tasks lately, and may get some."""
-        return not self._is_closing and (self._parked > 0 or self._searches.is_active)
+        return not self._is_closing and (self._room.parked > 0 or self._searches.is_active)
 
     def close(self) -> None:
         """Answer all that wait with what they have, and take no more claims."""
         self._is_closing = True
-        for queue_set in self._sets.values():
+        for queue_set in self._room.sets.values():
             for waiter in list(queue_set.waiters.values()):
                 waiter.has_looked = True
                 self._time_over(queue_set, waiter)
@@ -191,42 +190,13 @@ class ClaimBroker:
     # ---------------------------------------------------------------- coming and going
 
     def _enter(self, queues: tuple[str, ...], waiter: Waiter) -> QueueSet:
-        queue_set = self._sets.get(queues)
-        if queue_set is None:
-            self._make_room()
-            queue_set = QueueSet(queues, CandidateBuffer(self._slots, self._gone))
-            self._sets[queues] = queue_set
-        if not queue_set.waiters:
-            for queue in queues:
-                self._sets_of_queue.setdefault(queue, set()).add(queue_set)
-        self._parked += 1
-        queue_set.add(waiter)
+        queue_set = self._room.enter(queues, waiter)
         now = waiter.arrived_at
         is_up_to_date = queue_set.is_dealt and queue_set.buffer.is_fresh(now)
         waiter.has_looked = is_up_to_date and not waiter.looks_once
         self._to_deal[queue_set] = None
         self._deal()
         return queue_set
-
-    def _leave(self, queue_set: QueueSet, waiter: Waiter) -> None:
-        self._parked -= 1
-        queue_set.remove(waiter)
-        if queue_set.waiters:
-            return
-        for queue in queue_set.queues:
-            sets = self._sets_of_queue.get(queue)
-            if sets is not None:
-                sets.discard(queue_set)
-                if not sets:
-                    del self._sets_of_queue[queue]
-
-    def _make_room(self) -> None:
-        """Forget sets that nobody waits for, oldest first."""
-        if len(self._sets) < self._limits.max_queue_sets:
-            return
-        idle = [queues for queues, queue_set in self._sets.items() if not queue_set.waiters]
-        for queues in idle[: len(idle) // 2 + 1]:
-            del self._sets[queues]
 
     def _time_over(self, queue_set: QueueSet, waiter: Waiter) -> None:
         waiter.is_time_over = True
@@ -246,18 +216,7 @@ class ClaimBroker:
 
     def _answer(self, queue_set: QueueSet, waiter: Waiter) -> None:
         """Answer a claim if it is time."""
-        if waiter.answer.done() or waiter.in_flight:
-            return
-        if waiter.claimed:
-            waiter.answer.set_result(waiter.claimed)
-        elif waiter.error is not None:
-            waiter.answer.set_exception(waiter.error)
-        elif waiter.has_looked and (waiter.is_time_over or waiter.looks_once):
-            if queue_set.failure is not None and not self._is_closing:
-                # One of its own: an error that many raise collects the traces of all of them.
-                waiter.answer.set_exception(StoreUnavailableError(str(queue_set.failure)))
-            else:
-                waiter.answer.set_result([])
+        waiter.answer_if_ready(None if self._is_closing else queue_set.failure)
 
     # ---------------------------------------------------------------- dealing
 

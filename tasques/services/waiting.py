@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from tasques.domain.errors import UnavailableError
+from tasques.domain.errors import StoreUnavailableError, UnavailableError
 from tasques.services.candidates import CandidateBuffer
 from tasques.services.giving_back import Claimed
 
@@ -62,6 +62,25 @@ class Waiter:
             and self.dealt_bytes < MAX_ANSWER_BYTES
             and not self.answer.done()
         )
+
+    def answer_if_ready(self, failure: UnavailableError | None) -> None:
+        """Answer it, unless there is something to wait for.
+
+        Args:
+            failure: why it could not be searched for more.
+        """
+        if self.answer.done() or self.in_flight:
+            return
+        if self.claimed:
+            self.answer.set_result(self.claimed)
+        elif self.error is not None:
+            self.answer.set_exception(self.error)
+        elif self.has_looked and (self.is_time_over or self.looks_once):
+            if failure is not None:
+                # One of its own: an error that many raise collects the traces of all of them.
+                self.answer.set_exception(StoreUnavailableError(str(failure)))
+            else:
+                self.answer.set_result([])
 
 
 @dataclass(slots=True, eq=False)
