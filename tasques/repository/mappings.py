@@ -35,7 +35,7 @@ TASKS: Final[Fields] = MappingProxyType(
         "due_at": _DATE,
         "failure_message": {"type": "text"},
         "id": _KEYWORD,
-        "incarnation": _KEYWORD,
+        "incarnation": _MARK,
         "kind": _KEYWORD,
         "last_claimed": {
             "properties": {
