@@ -37,7 +37,7 @@ def start_apm(settings: ApmSettings, environ: Mapping[str, str]) -> Agent | None
         options["server_url"] = settings.address
     if settings.secret_token is not None:
         options["secret_token"] = settings.secret_token.get_secret_value()
-    return Agent(options)
+    return Agent(options, max_per_second=settings.max_traces_per_second)
 
 
 def traced_app(app: ASGIApp, apm: Agent | None) -> ASGIApp:

@@ -38,8 +38,13 @@ class Agent:
         tracer: makes transactions and spans.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        """Start it; `options` are the agent's, and give way to its `ELASTIC_APM_*` variables."""
+    def __init__(self, options: Mapping[str, Any], *, max_per_second: int = 0) -> None:
+        """Start it.
+
+        Args:
+            options: are the agent's, and give way to its `ELASTIC_APM_*` variables.
+            max_per_second: about so many of the traces that begin here are sent; 0 means all.
+        """
         self._client: Any = ElasticAgent(
             **{
                 "service_name": "tasques",
@@ -56,6 +61,7 @@ class Agent:
         self.tracer = Tracer(
             self._outbox.add,
             sampling=self._sampling,
+            max_per_second=max_per_second,
             clock=SystemClock(),
             random=Random(),  # noqa: S311 - ids, no secrets
         )

@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from tasques.domain.ports import Clock
+from tasques.observability.trace_limit import TraceLimit
 from tasques.observability.tracing import Label, Link, Place, Transaction, Wait, current
 
 QUEUE_WAIT: Final = "wait in queue"
@@ -52,6 +53,7 @@ class Tracer:
         send: Callable[[bytes], None],
         *,
         sampling: Callable[[], Sampling],
+        max_per_second: int,
         clock: Clock,
         random: Random,
     ) -> None:
@@ -60,6 +62,7 @@ class Tracer:
         Args:
             send: takes each event, as one line of JSON.
             sampling: tells the settings as they are now.
+            max_per_second: about so many of the traces that begin here are sent; 0 means all.
             clock: tells when and for how long.
             random: draws ids.
         """
@@ -68,6 +71,7 @@ class Tracer:
         self._sampling = sampling()
         self._clock = clock
         self._random = random
+        self._limit = TraceLimit(max_per_second, clock.monotonic)
         self._look_again = clock.monotonic() + _LOOK_AGAIN
 
     def now(self) -> float:
@@ -97,10 +101,9 @@ class Tracer:
             transaction = Transaction(kind, own_id, trace_id, parent, is_sampled, None, at, begun)
         else:
             trace_id = f"{self._random.getrandbits(128):032x}"
-            is_sampled = sampling.rate >= 1.0 or self._random.random() < sampling.rate
-            transaction = Transaction(
-                kind, own_id, trace_id, None, is_sampled, sampling.rate, at, begun
-            )
+            rate = self._limit.share_for_next(sampling.rate)
+            is_sampled = rate >= 1.0 or self._random.random() < rate
+            transaction = Transaction(kind, own_id, trace_id, None, is_sampled, rate, at, begun)
             if traceparent is not None:
                 transaction.link((traceparent,))
         current.set(transaction)

@@ -223,6 +223,7 @@ class ApmSettings(Section):
 
     address: Annotated[Address | None, BLANK_IS_UNSET] = None
     secret_token: Annotated[HeaderSecret | None, BLANK_IS_UNSET] = None
+    max_traces_per_second: Annotated[Integer, between(0, 1_000_000)] = 300
 
 
 class MetricsSettings(Section):
