@@ -159,9 +159,9 @@ def is_worked_off(client):
     return left == {"scheduled"}
 
 
-def unversioned(task):
-    """A task but for the number of its version, which Elasticsearch gives."""
-    return task | {"metadata": task["metadata"] | {"version": None}}
+def content_of(task):
+    """A task but for where it is: its place, and the number that Elasticsearch gives its version."""
+    return task | {"archived": None, "metadata": task["metadata"] | {"version": None}}
 
 
 def back_up(script, environment):
@@ -211,7 +211,7 @@ def test_what_was_answered_before_a_backup_is_there_after_its_restoration(
         states = {each: caller.get({"queue": "mail", "id": each})["state"] for each in created}
         assert {states[each] for each in done} == {"done"}
         for task in kept:
-            assert unversioned(caller.get(task)) == unversioned(task)
+            assert content_of(caller.get(task)) == content_of(task)
         wait_until(lambda: caller.get(claimed)["state"] == "failed", "the claim times out")
         assert caller.get(claimed)["last_claimed"]["result"]["failure"]["timed_out"]
         wait_until(lambda: len(ticks(client) - ticked) >= RUNS, "the schedule fires further")
