@@ -18,20 +18,23 @@ CALLER = "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{CALLER}-01"
 
 
+def settings_of(received, elasticsearch_url, prefix):
+    return {
+        "bind_address": "127.0.0.1:0",
+        "elasticsearch.addresses": elasticsearch_url,
+        "elasticsearch.index_prefix": prefix,
+        "elasticsearch.replicas": 0,
+        "apm.address": f"http://127.0.0.1:{received.port}",
+    }
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_task_is_one_connected_trace_from_its_enqueuing_to_its_result(
     workers, tmp_path, elasticsearch_url, prefix
 ):
     with receiving() as received:
-        settings = {
-            "bind_address": "127.0.0.1:0",
-            "workers": workers,
-            "elasticsearch.addresses": elasticsearch_url,
-            "elasticsearch.index_prefix": prefix,
-            "elasticsearch.replicas": 0,
-            "apm.address": f"http://127.0.0.1:{received.port}",
-            "apm.secret_token": TOKEN,
-        }
+        settings = settings_of(received, elasticsearch_url, prefix)
+        settings |= {"workers": workers, "apm.secret_token": TOKEN}
         run("setup", folder=tmp_path, settings=settings)
         with running("server", folder=tmp_path, settings=settings) as server:
             caller = Caller(server.wait_until_ready())
@@ -82,13 +85,7 @@ def assert_waited_for_a_bulk(received, request):
 
 def test_names_are_few_and_tell_no_ids(tmp_path, elasticsearch_url, prefix):
     with receiving() as received:
-        settings = {
-            "bind_address": "127.0.0.1:0",
-            "elasticsearch.addresses": elasticsearch_url,
-            "elasticsearch.index_prefix": prefix,
-            "elasticsearch.replicas": 0,
-            "apm.address": f"http://127.0.0.1:{received.port}",
-        }
+        settings = settings_of(received, elasticsearch_url, prefix)
         run("setup", folder=tmp_path, settings=settings)
         with running("server", folder=tmp_path, settings=settings) as server:
             caller = Caller(server.wait_until_ready())
@@ -123,13 +120,7 @@ def test_a_bulk_of_many_requests_is_one_span_linked_to_all_of_them(
 ):
     count = 300
     with receiving() as received:
-        settings = {
-            "bind_address": "127.0.0.1:0",
-            "elasticsearch.addresses": elasticsearch_url,
-            "elasticsearch.index_prefix": prefix,
-            "elasticsearch.replicas": 0,
-            "apm.address": f"http://127.0.0.1:{received.port}",
-        }
+        settings = settings_of(received, elasticsearch_url, prefix)
         run("setup", folder=tmp_path, settings=settings)
         with running("server", folder=tmp_path, settings=settings) as server:
             url = server.wait_until_ready()
