@@ -17,7 +17,6 @@ from tasques.domain.errors import (
     OverloadedError,
     ShuttingDownError,
     StoreUnavailableError,
-    UnavailableError,
 )
 from tasques.domain.ports import Clock, Lane
 from tasques.domain.task import Version
@@ -31,6 +30,7 @@ from tasques.repository.writes import (
     BulkObserver,
     MayWrite,
     OutcomeUnknownError,
+    Submission,
     Write,
     WriteConflictError,
     WriteLimits,
@@ -67,7 +67,8 @@ class BulkWriter:
         self._lanes = Lanes(limits.max_operations, limits.max_bytes)
         self._condition = Condition("writes", clock)
         self._tasks = BackgroundTasks()
-        self._pending: Pending[Write] = Pending(clock, self._tasks, name="bulk deadlines")
+        self._pending: Pending[Submission] = Pending(clock, self._tasks, name="bulk deadlines")
+        self._pending_operations = 0
         self._pending_bytes = 0
         self._in_flight = 0
         self._is_woken = False
@@ -92,11 +93,10 @@ class BulkWriter:
             UnavailableError: it was not executed.
             StoreRejectedError, TooLargeError: it was not executed and never will be.
         """
-        write = self._accept(lane, body)
-        try:
-            return await write.answer
-        finally:
-            self._release(write)
+        (outcome,) = await self.submit_all(lane, (body,))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def submit_all(
         self, lane: Lane, bodies: Sequence[bytes], *, may_write: MayWrite | None = None
@@ -105,25 +105,18 @@ class BulkWriter:
 
         `may_write` is asked before each try; what was not executed by then is a `NotLeadingError`.
         """
-        writes: list[Write] = []
-        refusal: UnavailableError | None = None
-        for body in bodies:
-            try:
-                writes.append(self._accept(lane, body, may_write))
-            except UnavailableError as error:
-                refusal = error
-                break
+        if self._is_closing:
+            return [ShuttingDownError("The server is about to stop.") for _ in bodies]
+        submission = self._accept(lane, bodies, may_write)
         try:
-            if writes:
-                await asyncio.wait([write.answer for write in writes])
+            if submission.writes:
+                await submission.all_over
         finally:
-            for write in writes:
-                self._release(write)
-                write.answer.cancel()  # nothing, if it was answered
-        outcomes = [write.outcome() for write in writes]
-        if refusal is not None:
-            outcomes += [refusal] * (len(bodies) - len(writes))
-        return outcomes
+            outcomes = self._release(submission)
+        return outcomes + [
+            OverloadedError("Too many writes wait for Elasticsearch.")
+            for _ in range(len(bodies) - len(outcomes))
+        ]
 
     async def close(self, seconds: float) -> None:
         """Finish what was submitted, within that many seconds; what is left is not sent."""
@@ -134,38 +127,38 @@ class BulkWriter:
                 await self._clock.sleep(0.01)
         finally:
             self._is_closed = True
-            for write in self._pending:
-                write.break_off(ShuttingDownError("The server is about to stop."))
+            for submission in self._pending:
+                submission.break_off(ShuttingDownError("The server is about to stop."))
             await self._tasks.drain(0)
 
-    def _accept(self, lane: Lane, body: bytes, may_write: MayWrite | None = None) -> Write:
-        self._require_room(lane)
-        write = Write(
-            lane,
-            body,
+    def _accept(
+        self, lane: Lane, bodies: Sequence[bytes], may_write: MayWrite | None
+    ) -> Submission:
+        """Let as many operations wait as there is room for."""
+        submission = Submission(
             self._clock.monotonic() + self._limits.deadline,
             asyncio.get_running_loop().create_future(),
             may_write,
         )
-        self._pending.add(write)
-        self._pending_bytes += len(body)
-        self._lanes.add(write)
-        self._wake()
-        return write
+        most_operations = self._limits.max_pending_operations * _PART_FOR[lane]
+        most_bytes = self._limits.max_pending_bytes * _PART_FOR[lane]
+        for body in bodies:
+            if self._pending_operations >= most_operations or self._pending_bytes >= most_bytes:
+                break
+            self._pending_operations += 1
+            self._pending_bytes += len(body)
+            self._lanes.add(submission.add(lane, body))
+        if submission.writes:
+            self._pending.add(submission)
+            self._wake()
+        return submission
 
-    def _release(self, write: Write) -> None:
-        self._pending.remove(write)
-        self._pending_bytes -= len(write.body)
-
-    def _require_room(self, lane: Lane) -> None:
-        if self._is_closing:
-            raise ShuttingDownError("The server is about to stop.")
-        part = _PART_FOR[lane]
-        if (
-            len(self._pending) >= self._limits.max_pending_operations * part
-            or self._pending_bytes >= self._limits.max_pending_bytes * part
-        ):
-            raise OverloadedError("Too many writes wait for Elasticsearch.")
+    def _release(self, submission: Submission) -> list[Version | Exception]:
+        if submission.writes:
+            self._pending.remove(submission)
+        self._pending_operations -= len(submission.writes)
+        self._pending_bytes -= sum([len(write.body) for write in submission.writes])
+        return submission.release()
 
     # ---------------------------------------------------------------- sending
 

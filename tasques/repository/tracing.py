@@ -28,7 +28,7 @@ from tasques.repository.bulk import BulkWriter
 from tasques.repository.connection import JSON, Answer, Connection, endpoint
 from tasques.repository.reads import DocumentReader, Found
 from tasques.repository.tasks import ElasticsearchTaskRepository
-from tasques.repository.writes import MayWrite, Write
+from tasques.repository.writes import MayWrite, Submission, Write
 
 BULK_WAIT: Final = "bulk write"
 READ_WAIT: Final = "read"
@@ -116,16 +116,6 @@ class TracedBulkWriter(BulkWriter):
         super().__init__(*args, **options)
         self._tracer = tracer
 
-    async def submit(self, lane: Lane, body: bytes) -> Version:
-        """Have one operation executed. See `BulkWriter`."""
-        if (transaction := _sampled()) is None:
-            return await super().submit(lane, body)
-        begun = self._tracer.now()
-        try:
-            return await super().submit(lane, body)
-        finally:
-            self._tracer.waited(transaction, BULK_WAIT, begun)
-
     async def submit_all(
         self, lane: Lane, bodies: Sequence[bytes], *, may_write: MayWrite | None = None
     ) -> list[Version | Exception]:
@@ -138,14 +128,18 @@ class TracedBulkWriter(BulkWriter):
         finally:
             self._tracer.waited(transaction, BULK_WAIT, begun)
 
-    def _accept(self, lane: Lane, body: bytes, may_write: MayWrite | None = None) -> Write:
-        write = super()._accept(lane, body, may_write)
-        write.transaction = _sampled()
-        return write
+    def _accept(
+        self, lane: Lane, bodies: Sequence[bytes], may_write: MayWrite | None
+    ) -> Submission:
+        submission = super()._accept(lane, bodies, may_write)
+        submission.transaction = _sampled()
+        return submission
 
     async def _send(self, batch: list[Write]) -> None:
         transactions = dict.fromkeys(
-            write.transaction for write in batch if write.transaction is not None
+            write.submission.transaction
+            for write in batch
+            if write.submission.transaction is not None
         )
         lanes = Counter(write.lane for write in batch)
         labels: dict[str, Label] = {"operations": len(batch)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tasques.domain.errors import NotLeadingError, OverloadedError, StoreUnavailableError
@@ -85,52 +85,99 @@ class WriteLimits:
 
 
 @dataclass(slots=True, eq=False)
+class Submission:
+    """The writes that one caller has submitted and waits for.
+
+    Attributes:
+        deadline: when their time is over, on the monotonic clock.
+        all_over: done when the outcome of each is known.
+        may_write: asked before each try.
+        transaction: what waits for them, where that is traced.
+        writes: in the order of the caller.
+    """
+
+    deadline: float
+    all_over: Future[None]
+    may_write: MayWrite | None = None
+    transaction: Transaction | None = None
+    writes: list[Write] = field(default_factory=list)
+    _left: int = 0
+
+    def add(self, lane: Lane, body: bytes) -> Write:
+        """Let another write belong to it."""
+        write = Write(lane, body, self)
+        self.writes.append(write)
+        self._left += 1
+        return write
+
+    def release(self) -> list[Version | Exception]:
+        """Nobody waits for them any more; return what came of each."""
+        self.break_off(StoreUnavailableError("Nobody waits for the write."))
+        outcomes = [write.outcome for write in self.writes if write.outcome is not None]
+        self.writes.clear()  # else they keep each other alive until the garbage is collected
+        return outcomes
+
+    def note_end(self) -> None:
+        """One of the writes is over."""
+        self._left -= 1
+        if not self._left and not self.all_over.done():
+            self.all_over.set_result(None)
+
+    def break_off(self, error: Exception) -> None:
+        """Nobody waits for the tries that are under way; `error` tells why."""
+        for write in self.writes:
+            write.break_off(error)
+
+    def end(self) -> None:
+        """Their time is over."""
+        for write in self.writes:
+            write.end()
+
+
+@dataclass(slots=True, eq=False)
 class Write:
     """One operation of a `_bulk` request.
 
-    `body` holds the action and, if it has one, the document, each with its line break. `is_sent`
-    tells that a request with it is under way, `is_unsure` that an earlier one may have been
-    executed although no answer came. `may_write` is asked before each try. `transaction` is what
-    waits for it, where that is traced.
+    `body` holds the action and, if it has one, the document, each with its line break. `outcome`
+    is None until it is known. `is_sent` tells that a request with it is under way, `is_unsure`
+    that an earlier one may have been executed although no answer came.
     """
 
     lane: Lane
     body: bytes
-    deadline: float
-    answer: Future[Version]
-    may_write: MayWrite | None = None
-    transaction: Transaction | None = None
+    submission: Submission
+    outcome: Version | Exception | None = None
     tries: int = 0
     is_sent: bool = False
     is_unsure: bool = False
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody waits for it any more: it was answered, or its caller has gone."""
-        return self.answer.done()
+        """Whether nobody waits for it any more: its outcome is known, or its caller has gone."""
+        return self.outcome is not None
+
+    @property
+    def deadline(self) -> float:
+        """When its time is over, on the monotonic clock."""
+        return self.submission.deadline
 
     def is_wanted(self) -> bool:
         """Whether it is to be sent; if its owner says no, that is its answer."""
-        if self.may_write is not None and not self.is_over and not self.may_write():
+        if self.outcome is not None:
+            return False
+        may_write = self.submission.may_write
+        if may_write is not None and not may_write():
             self.refuse(NotLeadingError("Another server may lead by now."))
-        return not self.is_over
-
-    def outcome(self) -> Version | Exception:
-        """What came of it; it must be over."""
-        try:
-            return self.answer.result()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
-            return error
+            return False
+        return True
 
     def succeed(self, version: Version) -> None:
         """It was executed."""
-        if not self.is_over:
-            self.answer.set_result(version)
+        self._end_with(version)
 
     def fail(self, error: Exception) -> None:
         """It will not be tried any more."""
-        if not self.is_over:
-            self.answer.set_exception(error)
+        self._end_with(error)
 
     def refuse(self, error: Exception) -> None:
         """Its last try was not executed; but perhaps an earlier one was."""
@@ -146,3 +193,8 @@ class Write:
             self.break_off(StoreUnavailableError("Elasticsearch does not take writes now."))
         else:
             self.break_off(OverloadedError("Elasticsearch did not take the write in time."))
+
+    def _end_with(self, outcome: Version | Exception) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            self.submission.note_end()

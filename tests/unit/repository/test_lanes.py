@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasques.domain.errors import ShuttingDownError
 from tasques.domain.ports import Lane
 from tasques.repository.lanes import Lanes
-from tasques.repository.writes import Write
+from tasques.repository.writes import Submission
 
 KIB = 1024
 BESIDE_URGENT = 16 * KIB
@@ -25,11 +26,8 @@ class Loop:
         pass
 
 
-LOOP = Loop()
-
-
 def a_write(lane, size=10):
-    return Write(lane, b"x" * size, 0.0, asyncio.Future(loop=LOOP))
+    return Submission(0.0, asyncio.Future(loop=Loop())).add(lane, b"x" * size)
 
 
 def lanes_with(*writes, max_operations=500, max_bytes=5 * KIB * KIB):
@@ -201,7 +199,7 @@ def test_what_nobody_waits_for_is_left_out(gone, lane):
     some = [a_write(lane) for _ in gone]
     for write, is_gone in zip(some, gone, strict=True):
         if is_gone:
-            write.answer.cancel()
+            write.break_off(ShuttingDownError("Nobody waits."))
 
     batch = lanes_with(*some).take(2)
 
