@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -61,12 +61,12 @@ def leaders_scheduler(
     recurring_tasks: RecurringTaskRepository,
     tasks: TaskRepository,
     runs: RunRepository,
-    offer: Callable[[Task], None],
+    offer: Callable[[Sequence[Task]], None],
     is_leader: Callable[[], bool],
     clock: Clock,
     observer: ChoreObserver,
 ) -> Scheduler:
-    """Make the loop that follows schedules; `offer` is told of each task that it enqueues."""
+    """Make the loop that follows schedules; `offer` is told of the tasks that it enqueues."""
     scheduler = Scheduler(
         recurring_tasks=recurring_tasks,
         tasks=tasks,

@@ -53,7 +53,7 @@ class Enqueuer:
         recurring_tasks: RecurringTaskRepository,
         tasks: TaskRepository,
         runs: RunRepository,
-        offer: Callable[[Task], None],
+        offer: Callable[[Sequence[Task]], None],
         clock: Clock,
         is_leader: Callable[[], bool],
         on_left: Callable[[int], None],
@@ -65,7 +65,7 @@ class Enqueuer:
             recurring_tasks: where they are kept.
             tasks: where their runs go.
             runs: knows what has become of those.
-            offer: told of each task that was created.
+            offer: told of the tasks that were created.
             clock: tells what is due.
             is_leader: whether this server leads.
             on_left: told how many recurring tasks are put off because of an error.
@@ -169,11 +169,12 @@ class Enqueuer:
             for each in pending
         ]
         outcomes = await self._tasks.create_all(new, may_write=self._is_leader) if new else ()
+        self._offer([outcome for outcome in outcomes if isinstance(outcome, Task)])
         failures: dict[str, TasquesError] = {}
         for run, outcome in zip(new, outcomes, strict=True):
             if isinstance(outcome, Task):
-                self._offer(outcome)
-            elif isinstance(outcome, TaskAlreadyExistsError):
+                continue
+            if isinstance(outcome, TaskAlreadyExistsError):
                 # One that was not made here, for it has another incarnation.
                 extra = {"queue": run.queue, "task_id": run.id}
                 log.warning("the id of a run is taken by another task", extra=extra)

@@ -44,7 +44,7 @@ class Scheduler:
         recurring_tasks: RecurringTaskRepository,
         tasks: TaskRepository,
         runs: RunRepository,
-        offer: Callable[[Task], None],
+        offer: Callable[[Sequence[Task]], None],
         clock: Clock,
         is_leader: Callable[[], bool],
         interval: float,
@@ -56,7 +56,7 @@ class Scheduler:
             recurring_tasks: where recurring tasks are.
             tasks: where their runs go.
             runs: knows what has become of those.
-            offer: told of each task that was created.
+            offer: told of the tasks that were created.
             clock: tells what is due.
             is_leader: whether this server leads.
             interval: seconds from one look for changes to the next.

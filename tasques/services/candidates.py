@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Final
 
-from tasques.domain.claim_rank import claim_rank, priority_class
+from tasques.domain.claim_rank import priority_class
 from tasques.domain.ports import Candidate
-from tasques.domain.task import Task, Version
+from tasques.domain.task import Version
 from tasques.services.sightings import Sightings
 from tasques.services.slots import Slots
 
@@ -26,9 +24,6 @@ _NEVER: Final = float("-inf")
 _FRESH_SECONDS: Final = 1.0  # Elasticsearch's own delay: no search is older than that either
 _LEAST_FRESH_SECONDS: Final = 0.25
 _AGEING_SECONDS: Final = 0.3  # enough for a refresh and a search
-_FOREIGN_READY_SECONDS: Final = 0.05  # then others may have seen it
-
-_SPARE: Final = 64
 
 
 class GoneVersions:
@@ -57,129 +52,6 @@ class GoneVersions:
             return False
         # A new primary may use sequence numbers again that its predecessor had not shared.
         return (version.primary_term, version.seq_no) <= (gone.primary_term, gone.seq_no)
-
-
-@dataclass(slots=True, eq=False)
-class ReadyTask:
-    """A task that became claimable here, with its version: a candidate without a search."""
-
-    ready: Task
-    rank: int
-    version: Version
-    until: float
-
-    @property
-    def queue(self) -> str:
-        """Its queue."""
-        return self.ready.queue
-
-    @property
-    def task_id(self) -> str:
-        """Its id."""
-        return self.ready.id
-
-    @property
-    def size(self) -> int:
-        """About how many bytes its free-form parts have."""
-        return len(self.ready.args or "") + len(self.ready.context or "")
-
-    def task(self) -> Task:
-        """The task as it was written."""
-        return self.ready
-
-
-class ReadyList:
-    """Tasks that became claimable here in the last seconds, in claim order for each queue.
-
-    The index shows them only after its next refresh. Bounded in number and bytes: the oldest go,
-    whose refresh is nearest.
-    """
-
-    def __init__(
-        self, *, max_tasks: int, max_bytes: int, seconds: float, gone: GoneVersions, slots: Slots
-    ) -> None:
-        self._max_tasks = max_tasks
-        self._max_bytes = max_bytes
-        self._seconds = seconds
-        self._gone = gone
-        self._slots = slots
-        self._numbers = count()
-        self._bytes = 0
-        self._ready: OrderedDict[int, ReadyTask] = OrderedDict()
-        self._of_queue: dict[str, _ReadyQueue] = {}
-
-    def __len__(self) -> int:
-        return len(self._ready)
-
-    def add(self, task: Task, now: float) -> bool:
-        """Remember a task that was just written; False if that is not possible."""
-        if task.version is None:
-            return False
-        rank = claim_rank(task.priority, task.run_at)
-        seconds = self._seconds if self._slots.is_own(task.id) else _FOREIGN_READY_SECONDS
-        ready = ReadyTask(task, rank, task.version, now + seconds)
-        number = next(self._numbers)
-        self._ready[number] = ready
-        self._bytes += ready.size
-        queue = self._of_queue.get(task.queue)
-        if queue is None:
-            queue = self._of_queue[task.queue] = _ReadyQueue()
-        queue.tasks += 1
-        heappush(queue.heap, (rank, number))
-        self._drop_oldest(now)
-        return True
-
-    def first(self, queues: Sequence[str], now: float) -> ReadyTask | None:
-        """The first of these queues' tasks in claim order; it stays. No queues means all."""
-        if not self._ready:
-            return None
-        best: ReadyTask | None = None
-        # Seldom have many queues new tasks at a time, but a claim may name a thousand of them.
-        few = len(self._of_queue) < len(queues) or not queues
-        for queue in self._of_queue.keys() & (queues or self._of_queue) if few else queues:
-            ready = self._first_of(queue, now)
-            if ready is not None and (best is None or ready.rank < best.rank):
-                best = ready
-        return best
-
-    def _first_of(self, queue: str, now: float) -> ReadyTask | None:
-        while (of_queue := self._of_queue.get(queue)) is not None:
-            number = of_queue.heap[0][1]
-            ready = self._ready.get(number)
-            if ready is None:
-                heappop(of_queue.heap)
-            elif ready.until > now and not self._gone.holds((queue, ready.task_id), ready.version):
-                return ready
-            else:
-                self._drop(number)
-        return None
-
-    def _drop_oldest(self, now: float) -> None:
-        while self._ready:
-            number, ready = next(iter(self._ready.items()))
-            is_full = len(self._ready) > self._max_tasks or self._bytes > self._max_bytes
-            if not is_full and ready.until > now:
-                return
-            self._drop(number)
-
-    def _drop(self, number: int) -> None:
-        ready = self._ready.pop(number)
-        self._bytes -= ready.size
-        queue = self._of_queue[ready.queue]
-        queue.tasks -= 1
-        if not queue.tasks:
-            del self._of_queue[ready.queue]
-        elif len(queue.heap) > 2 * queue.tasks + _SPARE:
-            queue.heap = [entry for entry in queue.heap if entry[1] in self._ready]
-            heapify(queue.heap)
-
-
-@dataclass(slots=True, eq=False)
-class _ReadyQueue:
-    """One queue's ready tasks by rank and number; of those that were dropped a few may be left."""
-
-    tasks: int = 0
-    heap: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Final
@@ -32,9 +32,10 @@ from tasques.domain.errors import (
 from tasques.domain.ports import Candidate, Clock, Lane, TaskRepository
 from tasques.domain.task import Task
 from tasques.services.broker_limits import BrokerLimits
-from tasques.services.candidates import CandidateBuffer, GoneVersions, ReadyList
+from tasques.services.candidates import CandidateBuffer, GoneVersions
 from tasques.services.giving_back import Claimed, GivingBack
 from tasques.services.last_seen import LastSeen
+from tasques.services.ready_list import ReadyList
 from tasques.services.searches import Searches
 from tasques.services.slots import Slots
 from tasques.services.waiting import QueueSet, Waiter
@@ -150,20 +151,22 @@ class ClaimBroker:
         """Undo claims whose answer can not be delivered, in the background."""
         for each in claimed:
             self._last_seen.forget(each.task.queue, each.task.id)
-            self._giving_back.start(each, self.offer)
+            self._giving_back.start(each, self._offer_again)
 
-    def offer(self, task: Task) -> None:
-        """Take note of a task that has just become claimable in this process.
+    def offer(self, tasks: Sequence[Task]) -> None:
+        """Take note of tasks that have just become claimable in this process.
 
         An offer is no promise: if somebody else is faster, or it is not taken within seconds, it
         is simply dropped, and the task is found by searches.
         """
-        if self._is_closing or not task.is_due(self._clock.now()):
+        now = self._clock.now()
+        due = [task for task in tasks if task.is_due(now)]
+        if self._is_closing or not due:
             return
-        if not self._ready.add(task, self._clock.monotonic()):
-            return
-        for queue_set in self._room.waiting_for(task.queue):
-            self._deal_soon(queue_set)
+        self._ready.add(due, self._clock.monotonic())
+        for queue in {task.queue for task in due}:
+            for queue_set in self._room.waiting_for(queue):
+                self._deal_soon(queue_set)
 
     @property
     def parked(self) -> int:
@@ -213,6 +216,10 @@ class ClaimBroker:
         waiter.error = StoreUnavailableError("Elasticsearch does not answer in time.")
         waiter.in_flight = 0
         self._answer(queue_set, waiter)
+
+    def _offer_again(self, task: Task) -> None:
+        """Offer a task whose claim was undone."""
+        self.offer((task,))
 
     def _answer(self, queue_set: QueueSet, waiter: Waiter) -> None:
         """Answer a claim if it is time."""
@@ -329,7 +336,7 @@ class ClaimBroker:
             raise
         except UnavailableError:  # it may have been written all the same
             self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
-            self._giving_back.start(Claimed(task._replace(version=None), before), self.offer)
+            self._giving_back.start(Claimed(task._replace(version=None), before), self._offer_again)
             raise
 
     def _take(
@@ -338,7 +345,7 @@ class ClaimBroker:
         """Hand the outcome of one claim to the one who waits for it."""
         if waiter.answer.done():
             if claimed is not None:
-                self._giving_back.start(claimed, self.offer)
+                self._giving_back.start(claimed, self._offer_again)
             self._deal()
             return
         waiter.in_flight -= 1

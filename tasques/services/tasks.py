@@ -39,8 +39,8 @@ class Finish:
 class ClaimableTasks(Protocol):
     """Whoever wants to know which tasks have become claimable here."""
 
-    def offer(self, task: Task) -> None:
-        """Take note of a task as it is stored now; nothing, if it is not due."""
+    def offer(self, tasks: Sequence[Task]) -> None:
+        """Take note of tasks as they are stored now; nothing of those that are not due."""
         ...
 
 
@@ -91,7 +91,7 @@ class TaskService:
         """
         task = Task.enqueue(new, at=self._clock.now(), incarnation=self._new_incarnation())
         stored = await self._tasks.create(task)
-        self._claimable.offer(stored)
+        self._claimable.offer((stored,))
         return stored
 
     async def create_all(self, new: Sequence[NewTask]) -> list[Task | TasquesError]:
@@ -99,9 +99,7 @@ class TaskService:
         now = self._clock.now()
         tasks = [Task.enqueue(each, at=now, incarnation=self._new_incarnation()) for each in new]
         outcomes = list(await self._tasks.create_all(tasks))
-        for outcome in outcomes:
-            if isinstance(outcome, Task):
-                self._claimable.offer(outcome)
+        self._claimable.offer([outcome for outcome in outcomes if isinstance(outcome, Task)])
         return outcomes
 
     async def get(self, queue: str, task_id: str) -> Task:

@@ -42,7 +42,7 @@ class Bench:
             recurring_tasks=self.recurring,
             tasks=self.tasks,
             runs=self.runs,
-            offer=self.offered.append,
+            offer=self.offered.extend,
             clock=self.clock,
             is_leader=lambda: self.is_leader,
             interval=1.0,

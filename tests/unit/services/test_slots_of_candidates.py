@@ -11,7 +11,8 @@ from shop import NO_TIME, Shop, ids, running
 
 from tasques.domain.claim_rank import claim_rank
 from tasques.domain.task import Version
-from tasques.services.candidates import CandidateBuffer, GoneVersions, ReadyList
+from tasques.services.candidates import CandidateBuffer, GoneVersions
+from tasques.services.ready_list import ReadyList
 from tasques.services.slots import Slots
 
 NOW = 0.0
@@ -242,7 +243,7 @@ def ready_list():
 def test_a_new_task_of_another_slot_is_ready_here_for_a_moment_only(name, seconds):
     """Who waits here gets it at once; later the others may have seen it."""
     ready = ready_list()
-    ready.add(a_task(id=name, version=Version(0, 1)), NOW)
+    ready.add([a_task(id=name, version=Version(0, 1))], NOW)
 
     assert ready.first(("mail",), NOW + seconds - 0.01) is not None
     assert ready.first(("mail",), NOW + seconds) is None
