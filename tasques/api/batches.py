@@ -25,8 +25,8 @@ from tasques.domain.task import Task
 from tasques.services.tasks import Finish, TaskService
 
 _LEVELS_ABOVE: Final = 2  # the list, and the item in it
-# Items that are worked on in one turn of the event loop: a millisecond's worth.
-_PORTION: Final = 20
+# Items that are worked on in one turn of the event loop: a few milliseconds' worth.
+_PORTION: Final = 100
 
 Given = TypeVar("Given")
 
