@@ -32,7 +32,8 @@ async def pages(
 ) -> AsyncGenerator[list[Hit], None]:
     """Yield all hits as of one point in time, in pages of a few megabytes.
 
-    Close the generator when it is not read to its end.
+    Few hits, or none, are one request; only for more a point in time is held. Close the generator
+    when it is not read to its end.
 
     Args:
         connection: to Elasticsearch.
@@ -43,15 +44,19 @@ async def pages(
     Raises:
         UnavailableError: not everything can be searched now.
     """
+    hits, is_all, size = await _glance(connection, alias, question, timeout)
+    if is_all:
+        if hits:
+            yield hits
+        return
     point_in_time = _PointInTime(connection, timeout)
     await point_in_time.open(alias)
-    size = _FIRST_SIZE
     after: list[Any] | None = None
     try:
         while True:
             answer = await point_in_time.search(question, size=size, after=after)
-            if answer.status == 429 and size > 1:  # the answer may be too large for its memory
-                size = max(1, size // 8)
+            if answer.status == 429 and size > 1:
+                size = _smaller(size)
                 continue
             hits = point_in_time.read(answer)
             if hits:
@@ -62,6 +67,25 @@ async def pages(
             size = _next_size(size, len(answer.body))
     finally:
         await point_in_time.close()
+
+
+async def _glance(
+    connection: Connection, alias: str, question: Mapping[str, Any], seconds: float
+) -> tuple[list[Hit], bool, int]:
+    """The first hits, whether they are all, and how many to ask for otherwise."""
+    size = _FIRST_SIZE
+    content = orjson.dumps({**question, "size": size})
+    target = f"/{quote(alias)}{_SEARCH_TARGET}"
+    answer = await send(connection, "POST", target, content, timeout=seconds)
+    if answer.status == 429:
+        return [], False, _smaller(size)
+    hits: list[Hit] = read(answer)["hits"]["hits"]
+    return hits, len(hits) < size, _next_size(size, len(answer.body))
+
+
+def _smaller(size: int) -> int:
+    """How many to ask for when an answer may have been too large for Elasticsearch's memory."""
+    return max(1, size // 8)
 
 
 def _next_size(size: int, answered_bytes: int) -> int:

@@ -19,6 +19,7 @@ class Elasticsearch:
         self.amount = amount
         self.padding = "x" * padding
         self.max_size = 10_000
+        self.glances = 0
         self.sizes = []
         self.closed = []
         self.fails_after = amount
@@ -27,6 +28,10 @@ class Elasticsearch:
         body = orjson.loads(request.body) if request.body else {}
         if request.target.startswith("/index/_pit"):
             request.answer(200, {"id": "pit-0"})
+        elif request.target.startswith("/index/_search"):
+            assert "allow_partial_search_results=false" in request.target
+            self.glances += 1
+            self.answer(request, 0, body["size"])
         elif request.target == "/_pit":
             self.closed.append(body["id"])
             request.answer(200, {})
@@ -35,15 +40,17 @@ class Elasticsearch:
             self.search(request, body)
 
     def search(self, request, body):
-        first = body.get("search_after", [0])[0]
         self.sizes.append(body["size"])
-        if body["size"] > self.max_size:
+        self.answer(request, body.get("search_after", [0])[0], body["size"])
+
+    def answer(self, request, first, size):
+        if size > self.max_size:
             request.answer(429, {"error": {"type": "circuit_breaking_exception", "reason": "big"}})
             return
         if first > self.fails_after:
             request.answer(503, {"error": {"type": "search_phase_execution_exception"}})
             return
-        last = min(first + body["size"], self.amount)
+        last = min(first + size, self.amount)
         hits = [
             {"sort": [n], "_id": str(n), "pad": self.padding} for n in range(first + 1, last + 1)
         ]
@@ -57,7 +64,26 @@ async def read(elasticsearch):
         return [[int(hit["_id"]) for hit in page] async for page in found]
 
 
-@pytest.mark.parametrize("amount", [0, 1, 49, 50, 51, 2000])
+@pytest.mark.parametrize("amount", [0, 1, 49])
+async def test_few_are_found_with_a_single_request(amount):
+    elasticsearch = Elasticsearch(amount)
+
+    found = await read(elasticsearch)
+
+    assert found == ([list(range(1, amount + 1))] if amount else [])
+    assert elasticsearch.glances == 1
+    assert len(elasticsearch.connection.requests) == 1
+
+
+async def test_few_that_can_not_all_be_searched_are_an_error():
+    elasticsearch = Elasticsearch(20)
+    elasticsearch.fails_after = -1
+
+    with pytest.raises(StoreUnavailableError):
+        await read(elasticsearch)
+
+
+@pytest.mark.parametrize("amount", [50, 51, 2000])
 async def test_everything_is_found_once_and_the_point_in_time_is_freed(amount):
     elasticsearch = Elasticsearch(amount)
 
@@ -73,7 +99,7 @@ async def test_pages_of_small_documents_grow_to_a_bound():
 
     await read(elasticsearch)
 
-    assert elasticsearch.sizes[:5] == [50, 100, 200, 400, 500]
+    assert elasticsearch.sizes[:4] == [100, 200, 400, 500]
     assert max(elasticsearch.sizes) == 500
 
 
