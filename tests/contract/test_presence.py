@@ -55,13 +55,12 @@ class Processes:
             await reader.close()
 
 
-@pytest.fixture
-async def is_set_up(elasticsearch, prefix):
+async def set_up(elasticsearch, prefix, shards):
     """Nothing is refreshed but on demand."""
     await setup(
         elasticsearch,
         names=IndexNames(prefix),
-        shards=2,
+        shards=shards,
         replicas=0,
         refresh_interval=timedelta(hours=1),
     )
@@ -75,17 +74,31 @@ async def processes(prefix):
 
 
 @pytest.fixture
-def in_elasticsearch(elasticsearch, is_set_up, processes):
+async def in_one_shard(elasticsearch, prefix, processes):
+    await set_up(elasticsearch, prefix, shards=1)
     return lambda: processes.on(elasticsearch)
 
 
-@pytest.fixture(params=["memory", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
+@pytest.fixture
+async def in_two_shards(elasticsearch, prefix, processes):
+    """Where the numbers of writes tell nothing."""
+    await set_up(elasticsearch, prefix, shards=2)
+    return lambda: processes.on(elasticsearch)
+
+
+IN_ELASTICSEARCH = [
+    pytest.param(each, marks=pytest.mark.elasticsearch)
+    for each in ("in_one_shard", "in_two_shards")
+]
+
+
+@pytest.fixture(params=["memory", *IN_ELASTICSEARCH])
 def make(request):
     """Makes repositories that see each other, one for each process."""
     if request.param == "memory":
         signs = SignsOfLife()
         return lambda: InMemoryPresenceRepository(signs)
-    return request.getfixturevalue("in_elasticsearch")
+    return request.getfixturevalue(request.param)
 
 
 async def test_each_sign_of_life_has_a_version_of_its_own(make):
@@ -198,7 +211,7 @@ async def proxy(elasticsearch_url):
 
 
 @pytest.fixture
-async def through_proxy(is_set_up, processes, proxy):
+async def through_proxy(in_one_shard, processes, proxy):
     async with AsyncElasticsearch(proxy.url) as client:
         yield processes.on(client)
 
@@ -215,10 +228,68 @@ async def test_a_sign_of_life_whose_answer_is_lost_was_given(through_proxy, prox
     assert (await through_proxy.beat("a"))["a"] not in (first["a"], second["a"])
 
 
+def searches(proxy):
+    return sum(request.path.endswith("_search") for request in proxy.requests)
+
+
+@pytest.mark.elasticsearch
+async def test_a_process_alone_writes_and_does_not_search(through_proxy, proxy):
+    """Nothing is asked for of which the store has said that it is not there."""
+    await through_proxy.beat("a")
+    proxy.requests.clear()
+
+    for _ in range(3):
+        assert (await through_proxy.beat("a")).keys() == {"a"}
+
+    assert [request.path for request in proxy.requests] == ["/_bulk"] * 3
+
+
+@pytest.mark.elasticsearch
+async def test_one_that_was_alone_searches_until_it_has_seen_what_another_wrote(
+    through_proxy, proxy, in_one_shard
+):
+    """Who comes, and who leaves: whatever a search does not show yet, a later one does."""
+    await through_proxy.beat("a")
+    await through_proxy.beat("a")
+    other = in_one_shard()
+    there = (await other.beat("b"))["b"]
+
+    assert (await through_proxy.beat("a")).keys() == {"a", "b"}
+    await other.remove("b", there)
+    found = [await through_proxy.beat("a") for _ in range(3)]
+    assert found[-1].keys() == {"a"}
+    proxy.requests.clear()
+    assert (await through_proxy.beat("a")).keys() == {"a"}
+    assert searches(proxy) == 0
+
+
+@pytest.mark.elasticsearch
+async def test_a_search_that_failed_is_made_up_for(through_proxy, proxy, in_one_shard):
+    """The sign of life was given all the same, and the next one looks again."""
+    await through_proxy.beat("a")
+    await in_one_shard().beat("b")
+
+    async def refuse(_):
+        return Response(503, b"{}")
+
+    proxy.fault = only(lambda request: request.path.endswith("/_search"), refuse)
+    with pytest.raises(UnavailableError):
+        await through_proxy.beat("a")
+    proxy.fault = None
+
+    assert (await through_proxy.beat("a")).keys() == {"a", "b"}
+
+
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize(
     "odd",
-    [Response(200, b"<html>"), Response(200, b"{}"), Response(200, b"[]"), Response(502, b"")],
+    [
+        Response(200, b"<html>"),
+        Response(200, b"{}"),
+        Response(200, b"[]"),
+        Response(200, b'{"_shards": {}, "hits": {"hits": []}}'),
+        Response(502, b""),
+    ],
 )
 async def test_an_odd_answer_is_an_error_that_passes(through_proxy, proxy, odd):
     """Whatever stands between us and Elasticsearch may say something of its own."""
