@@ -162,9 +162,9 @@ class Elector:
 
     def _pause(self) -> float:
         """Seconds until the next turn."""
-        pause = self._interval * self._random.uniform(0.8, 1.0)
         if self._is_trusted():
-            return pause * _PART_AFTER_FAILURE if self._has_failed else pause
+            return self._interval * (_PART_AFTER_FAILURE if self._has_failed else 1.0)
+        pause = self._interval * self._random.uniform(0.8, 1.0)
         left = self._watch.time_left()
         return max(min(pause, left), _SHORTEST_PAUSE) if left > 0 else pause
 
