@@ -28,6 +28,7 @@ from tasques.repository import queries
 from tasques.repository.asking import ask
 from tasques.repository.bulk import BulkWriter, OutcomeUnknownError, WriteConflictError
 from tasques.repository.connection import Connection
+from tasques.repository.last_write import LastWrite
 from tasques.repository.pages import Hit, pages
 from tasques.repository.reads import DocumentReader
 from tasques.repository.recurring_documents import from_document, to_document
@@ -73,6 +74,10 @@ class ElasticsearchRecurringTaskRepository:
         )
         self._new_write_id = new_write_id
         self._request_timeout = request_timeout
+        self._last_write = LastWrite(
+            alias=alias, connection=connection, request_timeout=request_timeout
+        )
+        self._asked_in_vain_at: ChangeMark | None = None
 
     async def create(self, task: RecurringTask) -> RecurringTask:
         """Store a recurring task whose id must be free. See the port."""
@@ -119,8 +124,12 @@ class ElasticsearchRecurringTaskRepository:
         """Read what was written since the mark. See the port.
 
         Writes get ascending numbers, but a search may show one before another of a smaller
-        number that is still under way. So each call looks from where the one before it began.
+        number that is still under way. So each call looks from where the one before it began,
+        until the last write of all is one that two calls have seen.
         """
+        written = await self._written_last(mark)
+        if written == mark.certain:
+            return Changes([], mark)
         await self._refresh()
         seen = mark.seen
         unknown: list[str] = []
@@ -132,7 +141,10 @@ class ElasticsearchRecurringTaskRepository:
                 last = hits[-1]["_seq_no"]
             is_more = len(hits) == _MAX_FOUND
         tasks = await self._read_all(list(dict.fromkeys(unknown)))
-        return Changes(tasks, ChangeMark(seen=max(seen, last), certain=seen))
+        found = ChangeMark(seen=max(seen, last), certain=seen)
+        if written is not None and found == mark:
+            self._asked_in_vain_at = mark  # the last write was a purge, which no search shows
+        return Changes(tasks, found)
 
     async def purge(self, recurring_task_id: str, version: Version) -> None:
         """Remove a recurring task for good. See the port."""
@@ -235,6 +247,12 @@ class ElasticsearchRecurringTaskRepository:
         answer = await ask(self._connection, "POST", target, timeout=self._request_timeout)
         if answer["_shards"]["failed"]:
             raise StoreUnavailableError("The recurring tasks can not be refreshed in full.")
+
+    async def _written_last(self, mark: ChangeMark) -> int | None:
+        """The number of the last write; None also if it is known not to be the certain one."""
+        if mark.seen != mark.certain or mark == self._asked_in_vain_at:
+            return None
+        return await self._last_write.number()
 
     async def _written_after(self, number: int) -> list[Hit]:
         target = f"/{quote(self._alias)}/_search?allow_partial_search_results=false"

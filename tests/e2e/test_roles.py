@@ -189,7 +189,7 @@ def test_the_role_for_servers_is_enough(secured, tmp_path):
             assert b"# HELP tasques_queue_depth" in answer.read()
 
     assert "unauthorized" not in server.output
-    assert "may not look at Elasticsearch's clock" not in server.output
+    assert "this server may not" not in server.output
     server.assert_calm()
 
 

@@ -22,7 +22,7 @@ from tasques.domain.recurring import BrokenRecurringTask, RecurringTask
 from tasques.domain.recurring_ports import ChangeMark
 from tasques.repository import recurring as module
 from tasques.repository.bulk import BulkWriter, WriteLimits
-from tasques.repository.connection import Connection
+from tasques.repository.connection import Connection, endpoint
 from tasques.repository.indices import IndexNames
 from tasques.repository.reads import DocumentReader
 from tasques.repository.recurring import ElasticsearchRecurringTaskRepository
@@ -259,3 +259,63 @@ async def test_changes_through_another_server_are_seen(make_repository):
     changes = await here.changed_since(mark, lambda _, version: version == created.version)
 
     assert changes.tasks == [updated]
+
+
+async def look(repository, mark, proxy):
+    """Look for changes; what there are, and what of Elasticsearch was asked for them."""
+    proxy.requests.clear()
+    changes = await repository.changed_since(mark, unknown)
+    return changes, [endpoint(request.path) for request in proxy.requests]
+
+
+async def test_where_nothing_was_written_one_question_is_enough(make_repository, proxy):
+    """The last write was seen by two looks: neither a refresh nor a search would show more."""
+    here, there = await make_repository(), await make_repository()
+    changes, asked = await look(here, ChangeMark(), proxy)
+    assert asked == ["_stats"]
+
+    created = await there.create(a_recurring_task())
+    for _ in range(2):
+        changes, asked = await look(here, changes.mark, proxy)
+        assert {"_refresh", "_search"} <= set(asked)
+        assert changes.tasks == [created]
+    for _ in range(2):
+        changes, asked = await look(here, changes.mark, proxy)
+        assert asked == ["_stats"]
+        assert changes.tasks == []
+
+    updated = await there.update(created.update(at=START, paused=True))
+    changes, _ = await look(here, changes.mark, proxy)
+    assert changes.tasks == [updated]
+
+
+async def test_a_purge_which_no_search_shows_makes_no_look_dearer_for_long(make_repository, proxy):
+    """It is not asked for again and again where the answer can be of no use."""
+    here, there = await make_repository(), await make_repository()
+    created = await there.create(a_recurring_task(id="a"))
+    await there.purge(created.id, created.version)
+    mark = ChangeMark()
+    for _ in range(3):
+        changes, asked = await look(here, mark, proxy)
+        mark = changes.mark
+    assert asked == ["_refresh", "_search"]
+
+    await there.create(a_recurring_task(id="b"))
+    for _ in range(3):
+        changes, asked = await look(here, mark, proxy)
+        mark = changes.mark
+    assert asked == ["_stats"]
+
+
+@pytest.mark.parametrize("fault", [answer(403), answer(500), answer(200)])
+async def test_where_the_last_write_is_not_told_changes_are_searched_for(
+    make_repository, proxy, fault
+):
+    """As with a user that may not ask for it."""
+    here, there = await make_repository(), await make_repository()
+    proxy.fault = only(lambda request: "_stats" in request.path, fault)
+    mark = (await here.changed_since(ChangeMark(), unknown)).mark
+
+    created = await there.create(a_recurring_task())
+
+    assert (await here.changed_since(mark, unknown)).tasks == [created]
