@@ -1,4 +1,4 @@
-"""Network addresses in settings: where to listen, and where Elasticsearch is.
+"""Network addresses in settings: where to listen, and where Elasticsearch and others are.
 
 The messages never show the address itself: a password may be in it.
 """
@@ -48,6 +48,12 @@ class Credentials:
 
     name: str
     password: str
+
+
+def has_credentials(address: str) -> bool:
+    """Whether there are some, or what looks like it, before the host."""
+    match = _SCHEME.fullmatch(address)
+    return match is not None and "@" in match["rest"]
 
 
 def split_credentials(address: str) -> tuple[str, Credentials | None]:

@@ -17,6 +17,7 @@ from tasques.settings.values import (
     COMMA_LIST,
     YAML_OBJECT,
     Address,
+    ApmAddress,
     ByteUnit,
     Duration,
     File,
@@ -221,7 +222,7 @@ class LifecycleSettings(Section):
 class ApmSettings(Section):
     """Elastic APM; without an address nothing is sent. `ELASTIC_APM_*` variables win."""
 
-    address: Annotated[Address | None, BLANK_IS_UNSET] = None
+    address: Annotated[ApmAddress | None, BLANK_IS_UNSET] = None
     secret_token: Annotated[HeaderSecret | None, BLANK_IS_UNSET] = None
     max_traces_per_second: Annotated[Integer, between(0, 1_000_000)] = 300
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from tasques.domain.duration import InvalidDurationError, format_duration, parse_duration
-from tasques.settings.addresses import BindAddress, normalise_address, split_credentials
+from tasques.settings.addresses import BindAddress, has_credentials, normalise_address
 from tasques.settings.yaml_reader import plain_value, read_yaml
 
 MASK: Final = "********"
@@ -155,10 +155,15 @@ def _address(value: object) -> str:
     return normalise_address(_text(value).strip())
 
 
-def _kibana_address(value: object) -> str:
-    if split_credentials(_text(value).strip())[1]:
-        raise ValueError("holds credentials: give them in kibana.user")
-    return _address(value)
+def _bare_address(hint: str) -> PlainValidator:
+    """An address that may not hold credentials; `hint` says what to do instead."""
+
+    def check(value: object) -> str:
+        if has_credentials(_text(value).strip()):
+            raise ValueError(f"holds credentials: {hint}")
+        return _address(value)
+
+    return PlainValidator(check)
 
 
 def _within(low: Any, high: Any, meaning: str) -> AfterValidator:
@@ -212,7 +217,8 @@ File = Annotated[
 ]
 Listen = Annotated[BindAddress, PlainValidator(_bind_address), PlainSerializer(str)]
 Address = Annotated[str, PlainValidator(_address)]
-KibanaAddress = Annotated[str, PlainValidator(_kibana_address)]
+KibanaAddress = Annotated[str, _bare_address("give them in kibana.user")]
+ApmAddress = Annotated[str, _bare_address("an APM server takes apm.secret_token instead")]
 SpaceId = Annotated[
     Text, matching("[a-z0-9_-]+", "the id of a space: lower-case letters, digits, '_' and '-'")
 ]

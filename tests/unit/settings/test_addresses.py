@@ -104,6 +104,23 @@ def test_credentials_in_an_address_exclude_a_user():
         elasticsearch("http://c:d@h:1", **user)
 
 
+@pytest.mark.parametrize("credentials", ["a:s3cret", "a:s3#cret", "s3cret"])
+@pytest.mark.parametrize(
+    ("section", "instead"), [("kibana", "kibana.user"), ("apm", "apm.secret_token")]
+)
+def test_the_settings_to_use_instead_are_those_of_the_same_section(credentials, section, instead):
+    variable = f"TASQUES_SERVER_{section.upper()}_ADDRESS"
+    with pytest.raises(SettingsError) as caught:
+        load(None, {variable: f"http://{credentials}@h:1"}, search=())
+
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"tasques.server.{section}.address ({variable}): ")
+    assert "holds credentials" in problem.reason
+    assert instead in problem.reason
+    assert "elasticsearch" not in problem.reason
+    assert "cret" not in problem.reason.replace("secret_token", "")
+
+
 def test_credentials_from_an_address_are_masked():
     shown = masked(load(None, {VARIABLE: "http://a:s3cret@h:1"}, search=()).settings)
 
