@@ -46,7 +46,8 @@ class TracedRequests:
         if scope["type"] != "http" or scope["path"] in _NOT_TRACED:
             await self._app(scope, receive, send)
             return
-        transaction = self._tracer.begin(REQUEST, read_traceparent(scope["headers"]))
+        traceparent = read_traceparent(scope["headers"])
+        transaction = self._tracer.begin(REQUEST, traceparent, is_limited=True)
         if transaction is None:
             await self._app(scope, receive, send)
             return

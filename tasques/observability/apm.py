@@ -43,7 +43,7 @@ class Agent:
 
         Args:
             options: are the agent's, and give way to its `ELASTIC_APM_*` variables.
-            max_per_second: about so many of the traces that begin here are sent; 0 means all.
+            max_per_second: about so many of the traces that requests begin are sent; 0 means all.
         """
         self._client: Any = ElasticAgent(
             **{

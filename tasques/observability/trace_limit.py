@@ -1,4 +1,4 @@
-"""How many of the traces that begin here are sent."""
+"""How many of the traces that requests begin here are sent."""
 
 from __future__ import annotations
 

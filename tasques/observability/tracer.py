@@ -62,7 +62,7 @@ class Tracer:
         Args:
             send: takes each event, as one line of JSON.
             sampling: tells the settings as they are now.
-            max_per_second: about so many of the traces that begin here are sent; 0 means all.
+            max_per_second: about so many of the limited traces are sent; 0 means all.
             clock: tells when and for how long.
             random: draws ids.
         """
@@ -80,12 +80,16 @@ class Tracer:
 
     # ---------------------------------------------------------------- transactions
 
-    def begin(self, kind: str, traceparent: str | None = None) -> Transaction | None:
+    def begin(
+        self, kind: str, traceparent: str | None = None, *, is_limited: bool = False
+    ) -> Transaction | None:
         """Begin a transaction, and make it the current one; None if nothing is recorded.
 
         Args:
             kind: its type.
             traceparent: whose work it is part of; a valid header.
+            is_limited: it is one of those that there may be thousands of in a second; a trace
+                that begins with it is counted against the limit, and may not be sent.
         """
         begun = self._clock.monotonic()
         if begun >= self._look_again:
@@ -101,7 +105,7 @@ class Tracer:
             transaction = Transaction(kind, own_id, trace_id, parent, is_sampled, None, at, begun)
         else:
             trace_id = f"{self._random.getrandbits(128):032x}"
-            rate = self._limit.share_for_next(sampling.rate)
+            rate = self._limit.share_for_next(sampling.rate) if is_limited else sampling.rate
             is_sampled = rate >= 1.0 or self._random.random() < rate
             transaction = Transaction(kind, own_id, trace_id, None, is_sampled, rate, at, begun)
             if traceparent is not None:

@@ -24,11 +24,10 @@ QUIET = {"metrics_interval": "0ms", "central_config": False}
 WORKER = {"X-TASQUES-WORKER-ID": "w1"}
 
 
-async def requested(receiver_port, calls, *, break_app=None):
+async def requested(receiver_port, calls, *, break_app=None, max_per_second=0):
     """Make the calls of a traced server, until all events are sent."""
-    agent = Agent(
-        {"server_url": f"http://127.0.0.1:{receiver_port}", "secret_token": "T0K", **QUIET}
-    )
+    options = {"server_url": f"http://127.0.0.1:{receiver_port}", "secret_token": "T0K", **QUIET}
+    agent = Agent(options, max_per_second=max_per_second)
     api = build()
     if break_app is not None:
         break_app(api)
@@ -84,6 +83,14 @@ async def test_requests_are_transactions_named_by_route_without_ids():
     }
     assert "token" not in received.raw
     assert received.tokens == {"Bearer T0K"}
+
+
+async def test_of_many_requests_in_a_second_a_share_is_sent():
+    with receiving() as received:
+        await requested(received.port, [("GET", "/tasques/q/t", {})] * 100, max_per_second=1)
+
+    received.check()
+    assert 1 <= len(received.of("transaction")) < 50
 
 
 async def test_a_request_joins_the_trace_of_its_caller():

@@ -75,7 +75,7 @@ def test_what_is_sent_tells_for_how_many_it_stands():
 
     for _ in range(20_000):
         clock.tick(0.0005)
-        tracer.end(tracer.begin("request"), "GET /", "HTTP 2xx", "success")
+        tracer.end(tracer.begin("request", is_limited=True), "GET /", "HTTP 2xx", "success")
 
     rates = [orjson.loads(event)["transaction"]["sample_rate"] for event in sent]
     assert len(rates) < 2_000
@@ -90,6 +90,27 @@ def test_a_trace_that_goes_on_here_is_sent_if_it_was_begun_so():
     parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-0"
 
     for sampled in "1010101010":
-        tracer.end(tracer.begin("request", parent + sampled), "GET /", "HTTP 2xx", "success")
+        transaction = tracer.begin("request", parent + sampled, is_limited=True)
+        tracer.end(transaction, "GET /", "HTTP 2xx", "success")
 
     assert len(sent) == 5
+
+
+def test_what_is_not_limited_is_always_sent_and_takes_nothing_from_the_rest():
+    clock = Ticking()
+    sent = []
+    tracer = Tracer(
+        sent.append, sampling=Sampling, max_per_second=100, clock=clock, random=Random(1)
+    )
+
+    for _ in range(10_000):
+        clock.tick(0.001)
+        tracer.end(tracer.begin("request", is_limited=True), "GET /", "HTTP 2xx", "success")
+        for _ in range(2):
+            tracer.end(tracer.begin("background"), "reaper", "success", "success")
+
+    events = [orjson.loads(event)["transaction"] for event in sent]
+    background = [event for event in events if event["type"] == "background"]
+    assert len(background) == 20_000
+    assert {event["sample_rate"] for event in background} == {1.0}
+    assert len(events) - len(background) == pytest.approx(1_000, rel=0.3)
