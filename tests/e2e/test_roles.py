@@ -39,6 +39,7 @@ WITHOUT_FOR_SERVER = {
     "maintenance": "indices:admin/refresh",
 }
 WITHOUT_FOR_ROLLOVER = "manage"
+OLDER = "tasques-older-server"
 
 
 def variants():
@@ -75,6 +76,10 @@ def secured(secure_cluster):
     config = secure_cluster.nodes[0].config
     secret = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode()
     users = {name_of(*each): role_without(*each, name_of(*each)) for each in variants()}
+    users[OLDER] = role_without("server", None, OLDER)
+    users[OLDER]["indices"] = [
+        each for each in users[OLDER]["indices"] if "monitor" not in each["privileges"]
+    ]
     users["ready"] = {"cluster": ["monitor"]}
     users["tasques-kibana"] = yaml.safe_load(ROLES.read_text(encoding="utf-8"))["tasques_kibana"]
     (config / "roles.yml").write_text(yaml.safe_dump(users))
@@ -190,6 +195,16 @@ def test_the_role_for_servers_is_enough(secured, tmp_path):
 
     assert "unauthorized" not in server.output
     assert "this server may not" not in server.output
+    server.assert_calm()
+
+
+def test_servers_work_without_the_privilege_that_only_saves_requests(secured, tmp_path):
+    """Roles that were made before it was of use go on to be enough."""
+    set_up(secured, OLDER, tmp_path)
+    with running("server", folder=tmp_path, settings=settings_of(secured, OLDER)) as server:
+        live(Caller(server.wait_until_ready()))
+
+    assert "this server may not ask for the last write" in server.output
     server.assert_calm()
 
 
