@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -212,7 +211,7 @@ def _build(
         tasks=by.broker,
         last_seen=last_seen,
         clock=clock,
-        new_claim_id=lambda: secrets.token_urlsafe(16),
+        new_claim_id=new_mark,
         giving_back=GivingBack(
             tasks=by.giving_back,
             clock=clock,

@@ -55,9 +55,9 @@ class LastClaimed(BaseModel):
     ]
     last_report: Report | None = None
     result: Result | None = None
-    claim_id: Annotated[
-        str | None, Field(description="Random; tells this claim from every other one.")
-    ] = None
+    claim_id: Annotated[str | None, Field(description="Tells this claim from every other one.")] = (
+        None
+    )
 
 
 class Task(BaseModel):

@@ -16,6 +16,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, NewType
 
+from tasques.domain.claim_rank import claim_rank
 from tasques.domain.errors import (
     NotClaimedError,
     NotOwnedByWorkerError,
@@ -72,7 +73,7 @@ class Result(NamedTuple):
 class Claim(NamedTuple):
     """Who holds, or last held, a task, and until when.
 
-    `claim_id` is random and tells this claim from every other one of the same worker. `wait_ms` is
+    `claim_id` tells this claim from every other one of the same worker. `wait_ms` is
     for how many milliseconds anybody could have had the task before; None if that was not noted.
     """
 
@@ -170,6 +171,16 @@ class Task(NamedTuple):
             scheduled_for=new.scheduled_for,
             traceparent=new.traceparent,
         )
+
+    @property
+    def rank(self) -> int:
+        """Its place in the claim order; smaller goes first."""
+        return claim_rank(self.priority, self.run_at)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes `args` and `context` have."""
+        return len(self.args or "") + len(self.context or "")
 
     @property
     def remaining_attempts(self) -> int:

@@ -16,7 +16,6 @@ from typing import Final
 
 import orjson
 
-from tasques.domain.claim_rank import claim_rank
 from tasques.domain.errors import CorruptDocumentError
 from tasques.domain.task import (
     Claim,
@@ -114,7 +113,7 @@ def to_document(task: Task, write_id: str) -> bytes:
     }
     if task.is_claimable:
         document["due_at"] = task.run_at
-        document["claim_rank"] = claim_rank(task.priority, task.run_at)
+        document["claim_rank"] = task.rank
     if task.args is not None:
         document["args"] = task.args
     if task.context is not None:

@@ -121,15 +121,12 @@ async def settle_all(
         except TasquesError as error:
             return error
 
-    late = iter(
-        await asyncio.gather(
-            *(
-                settle(*write, outcome)
-                for write, outcome in zip(writes, outcomes, strict=True)
-                if not isinstance(outcome, Version)
-            )
-        )
-    )
+    unsettled = [
+        settle(*write, outcome)
+        for write, outcome in zip(writes, outcomes, strict=True)
+        if not isinstance(outcome, Version)
+    ]
+    late = iter(await asyncio.gather(*unsettled) if unsettled else ())
     return [
         stored(item, outcome) if isinstance(outcome, Version) else next(late)
         for (item, _), outcome in zip(writes, outcomes, strict=True)

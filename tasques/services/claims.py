@@ -13,7 +13,6 @@ longer is overtaken.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import count
@@ -24,27 +23,24 @@ from tasques.domain.errors import (
     OverloadedError,
     ShuttingDownError,
     StoreUnavailableError,
-    TasquesError,
-    UnavailableError,
-    UnclaimableError,
-    VersionConflictError,
 )
-from tasques.domain.ports import Candidate, Clock, Lane, TaskRepository
+from tasques.domain.ports import Candidate, Clock, TaskRepository
 from tasques.domain.task import Task
 from tasques.services.broker_limits import BrokerLimits
 from tasques.services.candidates import CandidateBuffer, GoneVersions
+from tasques.services.claiming import Claiming, ClaimOutcome
 from tasques.services.giving_back import Claimed, GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.ready_list import ReadyList
 from tasques.services.searches import Searches
 from tasques.services.slots import Slots
+from tasques.services.supply import Supply
 from tasques.services.waiting import QueueSet, Waiter
 from tasques.services.waiting_room import WaitingRoom
 
-log = logging.getLogger(__name__)
-
 _GRACE_SECONDS: Final = 2.0
-_DEALT_AT_A_TURN: Final = 50
+DEALT_AT_A_TURN: Final = 50
+"""Tasks that one set of queues is dealt before it is the turn of the next one."""
 
 
 class ClaimBroker:
@@ -62,24 +58,29 @@ class ClaimBroker:
         slots: Slots,
         limits: BrokerLimits,
     ) -> None:
-        self._tasks = tasks
         self._last_seen = last_seen
         self._clock = clock
-        self._new_claim_id = new_claim_id
-        self._giving_back = giving_back
         self._background = background
         self._limits = limits
-        self._gone = GoneVersions(limits.max_gone)
+        gone = GoneVersions(limits.max_gone)
         self._ready = ReadyList(
             max_tasks=limits.max_ready,
             max_bytes=limits.max_ready_bytes,
             seconds=limits.ready_seconds,
-            gone=self._gone,
+            gone=gone,
             slots=slots,
+        )
+        self._claiming = Claiming(
+            tasks=tasks,
+            gone=gone,
+            clock=clock,
+            new_claim_id=new_claim_id,
+            giving_back=giving_back,
+            offer_again=self._offer_again,
         )
         self._room = WaitingRoom(
             max_sets=limits.max_queue_sets,
-            new_buffer=lambda: CandidateBuffer(slots, self._gone),
+            new_buffer=lambda: CandidateBuffer(slots, gone),
         )
         self._to_deal: dict[QueueSet, None] = {}
         self._is_dealing_soon = False
@@ -94,6 +95,7 @@ class ClaimBroker:
             clock=clock,
             limits=limits,
         )
+        self._supply = Supply(ready=self._ready, gone=gone, search=self._searches.wake)
 
     # ---------------------------------------------------------------- for callers
 
@@ -151,7 +153,7 @@ class ClaimBroker:
         """Undo claims whose answer can not be delivered, in the background."""
         for each in claimed:
             self._last_seen.forget(each.task.queue, each.task.id)
-            self._giving_back.start(each, self._offer_again)
+            self._claiming.give_back(each)
 
     def offer(self, tasks: Sequence[Task]) -> None:
         """Take note of tasks that have just become claimable in this process.
@@ -248,17 +250,34 @@ class ClaimBroker:
 
     def _deal_some(self, queue_set: QueueSet, now: float) -> bool:
         """Deal a few tasks; False if there is nothing left to deal, or nobody to deal to."""
-        for _ in range(_DEALT_AT_A_TURN):
+        left = DEALT_AT_A_TURN
+        while left > 0:
             waiter = queue_set.first_wanting()
             if waiter is None:
                 return False
-            candidate = self._next_candidate(queue_set, now)
-            if candidate is None:
+            dealt = self._deal_to(waiter, queue_set, now, most=left)
+            if not dealt:
                 self._searches.wake()
                 self._all_dealt(queue_set, now)
                 return False
-            self._start_claim(queue_set, waiter, candidate)
+            left -= dealt
         return True
+
+    def _deal_to(self, waiter: Waiter, queue_set: QueueSet, now: float, *, most: int) -> int:
+        """Deal tasks to one who waits, and begin to claim them; return how many."""
+        candidates: list[Candidate] = []
+        while len(candidates) < most and waiter.wants_more:
+            candidate = self._supply.next(queue_set, now)
+            if candidate is None:
+                break
+            waiter.in_flight += 1
+            waiter.dealt_bytes += candidate.size
+            candidates.append(candidate)
+        if candidates:
+            self._in_flight += len(candidates)
+            claim = self._claim(queue_set, waiter, candidates)
+            self._background.start(claim, name="claim", context=waiter.context)
+        return len(candidates)
 
     def _all_dealt(self, queue_set: QueueSet, now: float) -> None:
         """Answer those who got nothing of all that was found, and do not wait any longer."""
@@ -271,89 +290,40 @@ class ClaimBroker:
                 waiter.has_looked = True
                 self._answer(queue_set, waiter)
 
-    def _next_candidate(self, queue_set: QueueSet, now: float) -> Candidate | None:
-        """The next task in claim order, from the index and from what became claimable here."""
-        if not queue_set.buffer.is_fresh(now):
-            return None
-        buffer = queue_set.buffer
-        found = buffer.first()
-        ready = self._ready.first(queue_set.queues, now)
-        if ready is not None and not buffer.reaches(ready.rank):
-            ready = None  # it would overtake what is on the next page
-        if ready is not None and buffer.release_before(ready.rank):
-            found = buffer.first()
-        candidate: Candidate | None
-        if ready is not None and (found is None or ready.rank < found.rank):
-            candidate = ready
-        else:
-            candidate = found
-            if found is not None:
-                buffer.drop_first()
-                self._look_ahead(queue_set, now)
-        if candidate is not None:
-            self._gone.add((candidate.queue, candidate.task_id), candidate.version)
-        return candidate
+    # ---------------------------------------------------------------- claiming
 
-    def _look_ahead(self, queue_set: QueueSet, now: float) -> None:
-        """Have the next search made while there is still something to deal."""
-        buffer = queue_set.buffer
-        if not queue_set.is_ageing and buffer.is_ageing(now):
-            queue_set.is_ageing = True
-            self._searches.wake()
-        elif buffer.is_low and buffer.next_rank is not None:
-            self._searches.wake()
-
-    def _start_claim(self, queue_set: QueueSet, waiter: Waiter, candidate: Candidate) -> None:
-        waiter.in_flight += 1
-        waiter.dealt_bytes += candidate.size
-        self._in_flight += 1
-        claim = self._claim(queue_set, waiter, candidate)
-        self._background.start(claim, name="claim", context=waiter.context)
-
-    async def _claim(self, queue_set: QueueSet, waiter: Waiter, candidate: Candidate) -> None:
-        claimed: Claimed | None = None
+    async def _claim(
+        self, queue_set: QueueSet, waiter: Waiter, candidates: Sequence[Candidate]
+    ) -> None:
+        outcome = ClaimOutcome()
         try:
-            claimed = await self._write_claim(waiter.worker_id, candidate)
-        except (VersionConflictError, UnclaimableError):
-            pass  # somebody else has it
-        except UnavailableError as error:
-            waiter.error = error
-        except TasquesError as error:
-            log.warning("a task can not be claimed", extra={"reason": str(error)})
+            outcome = await self._claiming.claim(waiter.worker_id, candidates)
         finally:
-            self._in_flight -= 1
-            self._take(queue_set, waiter, candidate, claimed)
-
-    async def _write_claim(self, worker_id: str, candidate: Candidate) -> Claimed:
-        before = candidate.task()
-        task = before.claim(
-            worker_id=worker_id, at=self._clock.now(), claim_id=self._new_claim_id()
-        )
-        try:
-            return Claimed(await self._tasks.update(task, Lane.CLAIM), before)
-        except (OverloadedError, ShuttingDownError):  # it was not even tried
-            self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
-            raise
-        except UnavailableError:  # it may have been written all the same
-            self._gone.discard((candidate.queue, candidate.task_id), candidate.version)
-            self._giving_back.start(Claimed(task._replace(version=None), before), self._offer_again)
-            raise
+            self._in_flight -= len(candidates)
+            self._take(queue_set, waiter, candidates, outcome)
 
     def _take(
-        self, queue_set: QueueSet, waiter: Waiter, candidate: Candidate, claimed: Claimed | None
+        self,
+        queue_set: QueueSet,
+        waiter: Waiter,
+        candidates: Sequence[Candidate],
+        outcome: ClaimOutcome,
     ) -> None:
-        """Hand the outcome of one claim to the one who waits for it."""
+        """Hand the outcome of claims to the one who waits for them."""
+        claimed = outcome.claimed
         if waiter.answer.done():
-            if claimed is not None:
-                self._giving_back.start(claimed, self._offer_again)
+            for each in claimed:
+                self._claiming.give_back(each)
             self._deal()
             return
-        waiter.in_flight -= 1
-        if claimed is not None:
-            waiter.claimed.append(claimed)
-            self._last_seen.remember(claimed.task)
-        else:
-            waiter.dealt_bytes -= candidate.size
+        waiter.in_flight -= len(candidates)
+        waiter.take(claimed)
+        waiter.error = outcome.error or waiter.error
+        for each in claimed:
+            self._last_seen.remember(each.task)
+        if len(claimed) < len(candidates):
+            waiter.dealt_bytes -= sum(each.size for each in candidates)
+            waiter.dealt_bytes += sum(each.before.size for each in claimed)
             queue_set.want(waiter)
         self._to_deal[queue_set] = None
         self._deal()

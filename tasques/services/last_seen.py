@@ -48,4 +48,4 @@ class LastSeen:
 def _size(task: Task) -> int:
     report = task.last_claimed and task.last_claimed.last_report
     data = (report and report.data) or ""
-    return _OVERHEAD + len(task.args or "") + len(task.context or "") + len(data)
+    return _OVERHEAD + task.size + len(data)

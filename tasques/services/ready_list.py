@@ -9,7 +9,6 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
-from tasques.domain.claim_rank import claim_rank
 from tasques.domain.task import Task, Version
 from tasques.services.candidates import GoneVersions
 from tasques.services.slots import Slots
@@ -26,7 +25,6 @@ class ReadyTask:
     rank: int
     version: Version
     until: float
-    size: int
 
     @property
     def queue(self) -> str:
@@ -37,6 +35,11 @@ class ReadyTask:
     def task_id(self) -> str:
         """Its id."""
         return self.ready.id
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its free-form parts have."""
+        return self.ready.size
 
     def task(self) -> Task:
         """The task as it was written."""
@@ -78,7 +81,7 @@ class ReadyList:
 
     def add(self, tasks: Sequence[Task], now: float) -> None:
         """Remember tasks that were just written, in any order."""
-        arrival = _Arrival(tasks, now, sum([_size(task) for task in tasks]))
+        arrival = _Arrival(tasks, now, sum([task.size for task in tasks]))
         self._arrivals.append(arrival)
         self._arrived += len(tasks)
         self._bytes += arrival.size
@@ -123,12 +126,12 @@ class ReadyList:
         for task in arrival.tasks:
             if task.version is None:
                 continue
-            rank = claim_rank(task.priority, task.run_at)
+            rank = task.rank
             seconds = self._seconds if self._slots.is_own(task.id) else _FOREIGN_READY_SECONDS
-            ready = ReadyTask(task, rank, task.version, arrival.at + seconds, _size(task))
+            ready = ReadyTask(task, rank, task.version, arrival.at + seconds)
             number = next(self._numbers)
             self._ready[number] = ready
-            self._bytes += ready.size
+            self._bytes += task.size
             queue = self._of_queue.get(task.queue)
             if queue is None:
                 queue = self._of_queue[task.queue] = _ReadyQueue()
@@ -166,8 +169,3 @@ class _ReadyQueue:
 
     tasks: int = 0
     heap: list[tuple[int, int]] = field(default_factory=list)
-
-
-def _size(task: Task) -> int:
-    """About how many bytes its free-form parts have."""
-    return len(task.args or "") + len(task.context or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
@@ -62,6 +62,13 @@ class Waiter:
             and self.dealt_bytes < MAX_ANSWER_BYTES
             and not self.answer.done()
         )
+
+    def take(self, claimed: Sequence[Claimed]) -> None:
+        """Add to what it has, and keep that in claim order."""
+        is_sorted = not self.claimed
+        self.claimed += claimed
+        if not is_sorted:
+            self.claimed.sort(key=lambda each: each.before.rank)
 
     def answer_if_ready(self, failure: UnavailableError | None) -> None:
         """Answer it, unless there is something to wait for.

@@ -11,6 +11,7 @@ from shop import Shop, ids, running, some_tasks
 from tasques.domain.errors import StoreUnavailableError, UnresolvedWriteError
 from tasques.domain.task import TaskState
 from tasques.services.broker_limits import BrokerLimits
+from tasques.services.claims import DEALT_AT_A_TURN
 from tasques.services.last_seen import LastSeen
 
 
@@ -78,24 +79,25 @@ async def test_what_is_being_written_for_a_cancelled_claim_is_given_back_as_it_w
 
 
 async def test_what_a_cancelled_claim_holds_already_is_given_back_too(shop):
-    before = await shop.lay(*some_tasks(2))
+    before = await shop.lay(*some_tasks(DEALT_AT_A_TURN + 1))
     may_write = asyncio.Event()
 
-    async def hold_up_the_second(task):
-        if task.id == "00001":
+    async def hold_up_the_last(task):
+        if task.id == before[-1].id:
             await may_write.wait()
 
-    shop.tasks.before_update = hold_up_the_second
-    claim = await shop.park("gone", amount=2)
-    assert shop.tasks.stored[0].state is TaskState.CLAIMED
+    shop.tasks.before_update = hold_up_the_last
+    claim = await shop.park("gone", amount=DEALT_AT_A_TURN + 1)
+    await settle()
+    assert shop.last_seen.find("mail", "00000") is not None
 
     await cancelled(claim)
-    assert same(shop.tasks.stored, before)
+    assert same(shop.tasks.stored[:DEALT_AT_A_TURN], before[:DEALT_AT_A_TURN])
     may_write.set()
     await settle()
 
     assert same(shop.tasks.stored, before)
-    assert shop.updates == 4
+    assert shop.updates == 2 * (DEALT_AT_A_TURN + 1)
     assert shop.last_seen.find("mail", "00000") is None
 
 

@@ -18,6 +18,7 @@ from tasques.domain.errors import (
 )
 from tasques.domain.task import TaskState
 from tasques.services import claims
+from tasques.services.claims import DEALT_AT_A_TURN
 
 A_MOMENT = timedelta(milliseconds=20)
 
@@ -254,18 +255,19 @@ async def test_a_write_that_is_not_answered_does_not_hold_a_claim_up(shop, block
 
 @pytest.mark.usefixtures("short_grace")
 async def test_what_was_written_in_time_is_answered_and_the_rest_undone(shop):
-    _, before = await shop.lay(*some_tasks(2))
+    before = await shop.lay(*some_tasks(DEALT_AT_A_TURN + 1))
     may_write = asyncio.Event()
 
-    async def hold_up_the_second(task):
-        if task.id == "00001":
+    async def hold_up_the_last(task):
+        if task.id == before[-1].id:
             await may_write.wait()
 
-    shop.tasks.before_update = hold_up_the_second
+    shop.tasks.before_update = hold_up_the_last
 
-    assert ids(await shop.claim(amount=2, block_for=A_MOMENT)) == ["00000"]
+    claimed = await shop.claim(amount=100, block_for=A_MOMENT)
+    assert ids(claimed) == [task.id for task in before[:-1]]
     may_write.set()
     await settle()
 
-    assert as_before(shop.tasks.stored[1], before)
+    assert as_before(shop.tasks.stored[-1], before[-1])
     assert shop.tasks.stored[0].state is TaskState.CLAIMED
