@@ -64,6 +64,7 @@ SCENARIOS = (
     alone("create C=8", "raw-create -n 20000 -c 8"),
     alone("create C=32", "raw-create -n 24000 -c 32"),
     alone("get and index C=8", "raw-update -n 6000 -c 8"),
+    alone("requests of 100 creates C=2", "raw-bulk -n 100000 -size 100 -c 2"),
     Scenario("enqueue C=1", "enqueue -n 5000 -c 1", latency("create", "p50", "p99")),
     Scenario("enqueue C=8", "enqueue -n 20000 -c 8"),
     Scenario("enqueue C=32", "enqueue -n 40000 -c 32", WITH_CPU),
