@@ -112,7 +112,8 @@ class Submission:
 
     def release(self) -> list[Version | Exception]:
         """Nobody waits for them any more; return what came of each."""
-        self.break_off(StoreUnavailableError("Nobody waits for the write."))
+        if self._left:
+            self.break_off(StoreUnavailableError("Nobody waits for the write."))
         outcomes = [write.outcome for write in self.writes if write.outcome is not None]
         self.writes.clear()  # else they keep each other alive until the garbage is collected
         return outcomes
