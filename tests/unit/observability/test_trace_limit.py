@@ -66,12 +66,21 @@ def test_no_limit_sends_all():
     assert set(shares(TraceLimit(0, clock.monotonic), clock, per_second=5000, seconds=2)) == {1.0}
 
 
+def tracing(sent, clock, *, max_per_second):
+    """A tracer whose events are put into `sent`."""
+    return Tracer(
+        sent.append,
+        sampling=Sampling,
+        max_per_second=max_per_second,
+        clock=clock,
+        random=Random(1),
+    )
+
+
 def test_what_is_sent_tells_for_how_many_it_stands():
     clock = Ticking()
     sent = []
-    tracer = Tracer(
-        sent.append, sampling=Sampling, max_per_second=100, clock=clock, random=Random(1)
-    )
+    tracer = tracing(sent, clock, max_per_second=100)
 
     for _ in range(20_000):
         clock.tick(0.0005)
@@ -84,9 +93,8 @@ def test_what_is_sent_tells_for_how_many_it_stands():
 
 
 def test_a_trace_that_goes_on_here_is_sent_if_it_was_begun_so():
-    clock = Ticking()
     sent = []
-    tracer = Tracer(sent.append, sampling=Sampling, max_per_second=1, clock=clock, random=Random(1))
+    tracer = tracing(sent, Ticking(), max_per_second=1)
     parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-0"
 
     for sampled in "1010101010":
@@ -99,9 +107,7 @@ def test_a_trace_that_goes_on_here_is_sent_if_it_was_begun_so():
 def test_what_is_not_limited_is_always_sent_and_takes_nothing_from_the_rest():
     clock = Ticking()
     sent = []
-    tracer = Tracer(
-        sent.append, sampling=Sampling, max_per_second=100, clock=clock, random=Random(1)
-    )
+    tracer = tracing(sent, clock, max_per_second=100)
 
     for _ in range(10_000):
         clock.tick(0.001)
