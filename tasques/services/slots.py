@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _GONE_AFTER: Final = 3.5  # missed signs of life
 _FORGOTTEN_AFTER: Final = 60.0  # seconds
+_LEAVE_AFTER: Final = 1.0  # seconds; between two claims of a worker is no reason to leave
 _TURN: Final = 0.1  # seconds; how soon a change of activity is noticed
 _FIRST_BEATS: Final = 5  # one in each turn, so that those who begin together soon know each other
 
@@ -78,16 +79,17 @@ class Presence:
     async def run(self, is_active: Callable[[], bool]) -> None:
         """Take part while this process hands out tasks; never returns by itself."""
         beats = 0
-        next_beat = 0.0
+        next_beat = active_at = 0.0
         while True:
             now = self._clock.monotonic()
             try:
                 if is_active():
+                    active_at = now
                     if now >= next_beat:
                         beats += 1
                         next_beat = now + (self._interval if beats > _FIRST_BEATS else 0)
                         await self.beat()
-                elif self._seen:
+                elif self._seen and now - active_at >= _LEAVE_AFTER:
                     await self.leave()
                     beats, next_beat = 0, 0.0
             except TasquesError as error:  # without it there are conflicts, but no mistakes

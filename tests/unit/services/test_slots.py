@@ -11,6 +11,7 @@ from tasques.domain.errors import StoreRejectedError, StoreUnavailableError
 from tasques.services.slots import Presence, Slots
 
 INTERVAL = 2.0
+LEAVING = 1.2  # a second, and what it takes to notice
 TASKS = [f"task-{number}" for number in range(1000)]
 
 
@@ -202,15 +203,27 @@ async def test_what_was_written_before_a_process_is_removed_saves_it(house):
 # ---------------------------------------------------------------- leaving
 
 
-async def test_who_hands_out_nothing_leaves_at_once_and_has_every_task(house):
+async def test_who_hands_out_nothing_leaves_soon_and_has_every_task(house):
     first, second = await house.running("a", "b")
 
     first.is_active = False
-    await house.clock.advance(INTERVAL + 0.2)
+    await house.clock.advance(LEAVING + INTERVAL)
 
     assert first.slot == (0, 1)
     assert second.slot == (0, 1)
     assert house.signs.stored.keys() == {"b"}
+
+
+async def test_nobody_leaves_between_two_claims(house):
+    first, second = await house.running("a", "b")
+    for _ in range(20):
+        first.is_active = False
+        await house.clock.advance(LEAVING - 0.3)
+        first.is_active = True
+        await house.clock.advance(0.2)
+        assert (first.slot, second.slot) == ((0, 2), (1, 2))
+
+    assert first.repository.removed == []
 
 
 async def test_who_hands_out_nothing_costs_nothing(house):
@@ -226,7 +239,7 @@ async def test_who_hands_out_nothing_costs_nothing(house):
 async def test_a_process_is_there_again_as_soon_as_somebody_asks_for_tasks(house):
     (process,) = await house.running("a")
     process.is_active = False
-    await house.clock.advance(0.2)
+    await house.clock.advance(LEAVING)
     assert house.signs.stored == {}
 
     process.is_active = True
@@ -275,7 +288,7 @@ async def test_who_can_not_say_that_it_leaves_has_left_all_the_same(house):
     first, second = await house.running("a", "b")
     first.repository.error = StoreUnavailableError("down")
     first.is_active = False
-    await house.clock.advance(0.2)
+    await house.clock.advance(LEAVING)
     assert first.slot == (0, 1)
 
     await house.clock.advance(5 * INTERVAL)
