@@ -23,3 +23,8 @@ def claim_rank(priority: int, run_at: datetime) -> int:
 def priority_class(rank: int) -> int:
     """The part of a rank that stands for the priority; smaller goes first."""
     return rank >> _TIME_BITS
+
+
+def end_of_class(rank: int) -> int:
+    """The last rank that has the same priority."""
+    return rank | _LAST_MILLISECOND

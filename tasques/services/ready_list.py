@@ -9,6 +9,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
+from tasques.domain.claim_rank import end_of_class
 from tasques.domain.task import Task, Version
 from tasques.services.candidates import GoneVersions
 from tasques.services.slots import Slots
@@ -19,10 +20,16 @@ _SPARE: Final = 64
 
 @dataclass(slots=True, eq=False)
 class ReadyTask:
-    """A task that became claimable here, with its version: a candidate without a search."""
+    """A task that became claimable here, with its version: a candidate without a search.
+
+    Attributes:
+        place: the rank at which it is dealt: those of other processes' slots come behind the own
+            ones of their priority, as others may be about to take them.
+    """
 
     ready: Task
     rank: int
+    place: int
     version: Version
     until: float
 
@@ -100,7 +107,7 @@ class ReadyList:
         few = len(self._of_queue) < len(queues) or not queues
         for queue in self._of_queue.keys() & (queues or self._of_queue) if few else queues:
             ready = self._first_of(queue, now)
-            if ready is not None and (best is None or ready.rank < best.rank):
+            if ready is not None and (best is None or ready.place < best.place):
                 best = ready
         return best
 
@@ -127,8 +134,10 @@ class ReadyList:
             if task.version is None:
                 continue
             rank = task.rank
-            seconds = self._seconds if self._slots.is_own(task.id) else _FOREIGN_READY_SECONDS
-            ready = ReadyTask(task, rank, task.version, arrival.at + seconds)
+            is_own = self._slots.is_own(task.id)
+            place = rank if is_own else end_of_class(rank)
+            seconds = self._seconds if is_own else _FOREIGN_READY_SECONDS
+            ready = ReadyTask(task, rank, place, task.version, arrival.at + seconds)
             number = next(self._numbers)
             self._ready[number] = ready
             self._bytes += task.size
@@ -136,7 +145,7 @@ class ReadyList:
             if queue is None:
                 queue = self._of_queue[task.queue] = _ReadyQueue()
             queue.tasks += 1
-            heappush(queue.heap, (rank, number))
+            heappush(queue.heap, (place, number))
 
     def _drop_oldest(self, now: float) -> None:
         while self._ready:
@@ -165,7 +174,7 @@ class ReadyList:
 
 @dataclass(slots=True, eq=False)
 class _ReadyQueue:
-    """One queue's ready tasks by rank and number; of those that were dropped a few may be left."""
+    """One queue's ready tasks by place and number; of those that were dropped a few may be left."""
 
     tasks: int = 0
     heap: list[tuple[int, int]] = field(default_factory=list)

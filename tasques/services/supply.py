@@ -26,12 +26,12 @@ class Supply:
         buffer = queue_set.buffer
         found = buffer.first()
         ready = self._ready.first(queue_set.queues, now)
-        if ready is not None and not buffer.reaches(ready.rank):
+        if ready is not None and not buffer.reaches(ready.place):
             ready = None  # it would overtake what is on the next page
         if ready is not None and buffer.release_before(ready.rank):
             found = buffer.first()
         candidate: Candidate | None
-        if ready is not None and (found is None or ready.rank < found.rank):
+        if ready is not None and (found is None or ready.place < found.rank):
             candidate = ready
         else:
             candidate = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from factories import START, a_task
@@ -235,8 +236,10 @@ def test_who_is_later_in_the_order_waits_longer(turn):
 # ---------------------------------------------------------------- new tasks
 
 
-def ready_list():
-    return ReadyList(max_tasks=10, max_bytes=1000, seconds=3.0, gone=GoneVersions(10), slots=SLOTS)
+def ready_list(gone=None):
+    return ReadyList(
+        max_tasks=10, max_bytes=1000, seconds=3.0, gone=gone or GoneVersions(10), slots=SLOTS
+    )
 
 
 @pytest.mark.parametrize(("name", "seconds"), [(OWN[0], 3.0), (FOREIGN[0], 0.05)])
@@ -247,6 +250,28 @@ def test_a_new_task_of_another_slot_is_ready_here_for_a_moment_only(name, second
 
     assert ready.first(("mail",), NOW + seconds - 0.01) is not None
     assert ready.first(("mail",), NOW + seconds) is None
+
+
+def test_new_tasks_of_another_slot_come_behind_the_own_ones_of_their_priority():
+    """Their owner may be about to take them, and the own ones are enough for now."""
+    gone = GoneVersions(10)
+    ready = ready_list(gone)
+    new = [
+        (FOREIGN[0], 0),
+        (OWN[0], 0),
+        (FOREIGN[1], 0),
+        (OWN[1], 0),
+        (OWN[2], -1),
+        (FOREIGN[2], 1),
+    ]
+    ready.add([a_task(id=name, priority=each, version=Version(0, 1)) for name, each in new], NOW)
+
+    dealt = []
+    while (first := ready.first(("mail",), NOW)) is not None:
+        gone.add((first.queue, first.task_id), first.version)
+        dealt.append(first.task_id)
+
+    assert dealt == [FOREIGN[2], OWN[0], OWN[1], FOREIGN[0], FOREIGN[1], OWN[2]]
 
 
 # ---------------------------------------------------------------- claims
@@ -303,6 +328,15 @@ async def test_a_new_task_of_another_slot_is_handed_to_who_waits(shop):
     await shop.enqueue(FOREIGN[0])
 
     assert ids(await claim) == [FOREIGN[0]]
+
+
+async def test_what_was_found_in_the_own_slot_goes_before_a_new_task_of_another(shop):
+    await shop.lay(a_task(id=OWN[0]), a_task(id=OWN[1]))
+    assert ids(await shop.claim()) == [OWN[0]]
+    await shop.enqueue(FOREIGN[0], run_at=START - timedelta(days=1))
+
+    assert ids(await shop.claim()) == [OWN[1]]
+    assert ids(await shop.claim()) == [FOREIGN[0]]
 
 
 async def test_one_of_two_processes_asks_for_twice_as_many(shop):
