@@ -159,8 +159,8 @@ def counted(tasks: TaskRepository, metrics: Metrics | None) -> CountedTasks:
     counting = CountingTaskRepository
     return CountedTasks(
         service=counting(tasks, on_created=metrics.created, on_updated=metrics.changed),
-        broker=counting(tasks, on_updated=metrics.claimed),
-        giving_back=counting(tasks, on_updated=metrics.undone),
+        broker=counting(tasks, on_created=metrics.created, on_updated=metrics.claimed),
+        giving_back=counting(tasks, on_created=metrics.created, on_updated=metrics.undone),
         reaper=counting(tasks, on_updated=metrics.timed_out),
         scheduler=counting(tasks, on_created=metrics.fired),
     )

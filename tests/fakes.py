@@ -158,13 +158,15 @@ class InMemoryTaskRepository:
     """Tasks in a dictionary. Implements `TaskRepository`.
 
     Attributes:
-        before_update: awaited before each update is judged; it may `store` and `remove`.
+        before_create: awaited before each create is judged; it may `store` and `remove`.
+        before_update: the same for updates.
         before_search: awaited before each search looks.
         calls: how often each operation was begun.
         writes: what was updated, and in which lane, in order.
         searches: every question that was asked, in order.
     """
 
+    before_create: Callable[[Task], Awaitable[None]] | None = None
     before_update: Callable[[Task], Awaitable[None]] | None = None
     before_search: Callable[[], Awaitable[None]] | None = None
     calls: Counter[Operation] = field(default_factory=Counter)
@@ -212,6 +214,8 @@ class InMemoryTaskRepository:
 
     async def create(self, task: Task) -> Task:
         failure = await self._begin(Operation.CREATE)
+        if self.before_create is not None:
+            await self.before_create(task)
         there = self._tasks.get((task.queue, task.id))
         if there is not None and there.incarnation != task.incarnation:
             raise TaskAlreadyExistsError(task.queue, task.id)

@@ -78,6 +78,11 @@ class Shop:
         return self.tasks.calls[Operation.REFRESH]
 
     @property
+    def creates(self):
+        """How many writes of new tasks were begun."""
+        return self.tasks.calls[Operation.CREATE]
+
+    @property
     def updates(self):
         """How many writes over existing tasks were begun."""
         return self.tasks.calls[Operation.UPDATE]
@@ -92,6 +97,10 @@ class Shop:
     async def enqueue(self, task_id, **changes):
         """Create a task as clients do."""
         return await self.service.create(a_new_task(id=task_id, **changes))
+
+    async def enqueue_all(self, *tasks):
+        """Create several tasks in one batch, each given by what is special about it."""
+        return await self.service.create_all([a_new_task(**each) for each in tasks])
 
     async def claim(self, worker="worker-1", *, queues=("mail",), amount=1, block_for=FOR_LONG):
         """Claim, with an end even where the broker has none."""

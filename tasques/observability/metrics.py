@@ -155,8 +155,10 @@ class Metrics:
     # ---------------------------------------------------------------- tasks
 
     def created(self, task: Task) -> None:
-        """Count a task that was enqueued."""
+        """Count a task that was enqueued, and its claim, if a worker had waited for it."""
         self._count(task, "created")
+        if task.state is TaskState.CLAIMED:
+            self.claimed(task)
 
     def fired(self, task: Task) -> None:
         """Count a task that was enqueued for a recurring task."""

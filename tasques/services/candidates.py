@@ -90,6 +90,11 @@ class CandidateBuffer:
         return len(self._found)
 
     @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left that goes before a new task, as far as the index shows it."""
+        return self.is_exhausted and not self._held_back and self.first() is None
+
+    @property
     def is_low(self) -> bool:
         """Whether it is time to fetch more, although something may be left."""
         return len(self._found) * 3 <= self._size_when_full

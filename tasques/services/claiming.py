@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tasques.domain.errors import (
     TasquesError,
     UnavailableError,
     UnclaimableError,
+    UnresolvedWriteError,
     VersionConflictError,
 )
 from tasques.domain.ports import Candidate, Clock, Lane, TaskRepository
@@ -69,6 +71,28 @@ class Claiming:
             elif not isinstance(outcome, VersionConflictError):
                 log.warning("a task can not be claimed", extra={"reason": str(outcome)})
         return ClaimOutcome(claimed, error)
+
+    async def create(self, worker_id: str, task: Task) -> tuple[Task, ClaimOutcome]:
+        """Store a new task in the hands of a worker.
+
+        Returns:
+            The task as it was before it was claimed, with the version of what was stored; and what
+            there is for the worker, which is nothing if somebody has changed the task by then.
+
+        Raises:
+            TasquesError: as `TaskRepository.create`; the worker has nothing then.
+        """
+        claim_id = self._new_claim_id()
+        claim = task.claim(worker_id=worker_id, at=self._clock.now(), claim_id=claim_id)
+        try:
+            stored = await self._tasks.create(claim)
+        except (UnresolvedWriteError, asyncio.CancelledError):
+            self.give_back(Claimed(claim, task))  # it may have been written all the same
+            raise
+        before = task._replace(version=stored.version)
+        if stored._replace(version=None) != claim:
+            return before, ClaimOutcome()
+        return before, ClaimOutcome((Claimed(stored, before),))
 
     def give_back(self, claimed: Claimed) -> None:
         """Undo a claim that nobody can use, in the background."""

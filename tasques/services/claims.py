@@ -7,7 +7,8 @@ the next one. A claim is answered as soon as it has something and nothing more i
 
 A task that becomes claimable in this process is offered to the broker, which can deal it without
 a search; but only to claims whose queues were searched a moment ago, so that nothing that waited
-longer is overtaken.
+longer is overtaken. A new task is stored in the hands of such a claim from the start: one write
+instead of two.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class ClaimBroker:
         slots: Slots,
         limits: BrokerLimits,
     ) -> None:
+        self._tasks = tasks
         self._last_seen = last_seen
         self._clock = clock
         self._background = background
@@ -154,6 +156,50 @@ class ClaimBroker:
         for each in claimed:
             self._last_seen.forget(each.task.queue, each.task.id)
             self._claiming.give_back(each)
+
+    async def create(self, task: Task) -> Task:
+        """Store a new task: in the hands of one who waits for it, if nothing goes before it.
+
+        Returns:
+            The task as it was created, with the version of what was stored.
+
+        Raises:
+            TasquesError: as `TaskRepository.create`.
+        """
+        taker = self._find_taker(task)
+        if taker is None:
+            stored = await self._tasks.create(task)
+            self.offer((stored,))
+            return stored
+        queue_set, waiter = taker
+        waiter.in_flight += 1
+        waiter.dealt_bytes += task.size
+        self._in_flight += 1
+        outcome = ClaimOutcome()
+        try:
+            created, outcome = await self._claiming.create(waiter.worker_id, task)
+        finally:
+            self._in_flight -= 1
+            self._take(queue_set, waiter, (task,), outcome)
+        return created
+
+    def _find_taker(self, task: Task) -> tuple[QueueSet, Waiter] | None:
+        """Who came first of those that a new task may go to."""
+        if self._is_closing or self._in_flight >= self._limits.max_in_flight:
+            return None
+        now = self._clock.monotonic()
+        first: tuple[QueueSet, Waiter] | None = None
+        for queue_set in self._room.waiting_for(task.queue):
+            waiter = queue_set.first_wanting()
+            if (
+                waiter is not None
+                and (first is None or waiter.number < first[1].number)
+                and self._supply.is_used_up(queue_set, now)
+            ):
+                first = queue_set, waiter
+        if first is None or not task.is_due(self._clock.now()):
+            return None
+        return first
 
     def offer(self, tasks: Sequence[Task]) -> None:
         """Take note of tasks that have just become claimable in this process.
@@ -306,7 +352,7 @@ class ClaimBroker:
         self,
         queue_set: QueueSet,
         waiter: Waiter,
-        candidates: Sequence[Candidate],
+        candidates: Sequence[Candidate | Task],
         outcome: ClaimOutcome,
     ) -> None:
         """Hand the outcome of claims to the one who waits for them."""

@@ -11,6 +11,7 @@ from typing import Final
 from tasques.background_tasks import BackgroundTasks
 from tasques.domain.errors import (
     CorruptDocumentError,
+    TaskAlreadyExistsError,
     TaskNotFoundError,
     UnavailableError,
     VersionConflictError,
@@ -56,8 +57,8 @@ class GivingBack:
         """Undo a claim; `on_given_back` is called with the task once it is stored.
 
         If the version of `claimed.task` is None, nobody knows whether the claim was written. Then
-        the task is written back over the version that the claim was conditional on, so that the
-        claim can not take place later either.
+        the task is written back over the version that the claim was conditional on, or created if
+        it was claimed from the start, so that the claim can not take place later either.
         """
         self._background.start(self._give_back(claimed, on_given_back), name="give back")
 
@@ -68,11 +69,10 @@ class GivingBack:
             try:
                 if has_changed:
                     version = await self._version_of_claim(claimed.task)
-                if version is None:
-                    return
-                before = claimed.before._replace(version=version)
-                on_given_back(await self._tasks.update(before, Lane.ACKNOWLEDGE))
-            except VersionConflictError:
+                    if version is None:
+                        return
+                on_given_back(await self._write(claimed.before._replace(version=version)))
+            except (VersionConflictError, TaskAlreadyExistsError):
                 has_changed = True
             except UnavailableError:
                 longest = min(_FIRST_PAUSE * (1 << tries), _LONGEST_PAUSE)
@@ -83,6 +83,14 @@ class GivingBack:
             "a claim could not be undone: its timeout will end it",
             extra={"queue": claimed.task.queue, "task_id": claimed.task.id},
         )
+
+    async def _write(self, before: Task) -> Task:
+        if before.version is not None:
+            return await self._tasks.update(before, Lane.ACKNOWLEDGE)
+        stored = await self._tasks.create(before)
+        if not stored.is_claimable:  # it was there, and has changed since
+            raise VersionConflictError(stored.queue, stored.id)
+        return stored
 
     async def _version_of_claim(self, claimed: Task) -> Version | None:
         """The version to undo; None if the stored task is not, or no longer, in this very claim."""

@@ -42,6 +42,15 @@ class Supply:
             self._gone.add((candidate.queue, candidate.task_id), candidate.version)
         return candidate
 
+    def is_used_up(self, queue_set: QueueSet, now: float) -> bool:
+        """Whether a new task may go to those who wait, as nothing goes before it."""
+        buffer = queue_set.buffer
+        return (
+            buffer.is_fresh(now)
+            and buffer.is_used_up
+            and self._ready.first(queue_set.queues, now) is None
+        )
+
     def _look_ahead(self, queue_set: QueueSet, now: float) -> None:
         """Have the next search made while there is still something to deal."""
         buffer = queue_set.buffer

@@ -39,6 +39,10 @@ class Finish:
 class ClaimableTasks(Protocol):
     """Whoever wants to know which tasks have become claimable here."""
 
+    async def create(self, task: Task) -> Task:
+        """Store a new task, and let whoever waits for it have it. See `TaskRepository`."""
+        ...
+
     def offer(self, tasks: Sequence[Task]) -> None:
         """Take note of tasks as they are stored now; nothing of those that are not due."""
         ...
@@ -90,9 +94,7 @@ class TaskService:
             UnavailableError: it could not be stored, or nobody knows yet.
         """
         task = Task.enqueue(new, at=self._clock.now(), incarnation=self._new_incarnation())
-        stored = await self._tasks.create(task)
-        self._claimable.offer((stored,))
-        return stored
+        return await self._claimable.create(task)
 
     async def create_all(self, new: Sequence[NewTask]) -> list[Task | TasquesError]:
         """Enqueue several tasks, each for itself; for each what `create` returns or raises."""

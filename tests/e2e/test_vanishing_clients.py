@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -113,6 +114,11 @@ def claim_by_ghost(request):
     return request.is_bulk and b'"ghost"' in request.body
 
 
+def create_for_ghost(request):
+    """The write of a new task that the one that vanishes has waited for."""
+    return claim_by_ghost(request) and b'{"create":' in request.body
+
+
 def claim(queue, amount=1):
     return "/tasques/claims", {"queues": [queue], "amount": amount, "block_for": "20s"}
 
@@ -150,6 +156,29 @@ def test_who_goes_while_its_claim_is_written(bench, queue, way, executed, answer
         gate.wait_until_reached()
         getattr(request, way)()
 
+    bench.is_for_the_living(created)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("executed", "answered"),
+    [(False, True), (True, True), (True, False), (False, False)],
+    ids=["sent", "written", "written_unanswered", "sent_unanswered"],
+)
+def test_who_goes_while_a_task_is_created_in_its_hands(bench, queue, way, executed, answered):
+    """The task is created all the same, and as if nobody had waited for it."""
+    with (
+        bench.ghost.parked(queue, 1) as (request,),
+        ThreadPoolExecutor() as pool,
+        bench.gate(create_for_ghost, executed=executed, answered=answered) as gate,
+    ):
+        creating = pool.submit(bench.alive.create, queue=queue)
+        gate.wait_until_reached()
+        getattr(request, way)()
+        gate.open()
+        created = creating.result()
+
+    assert created["state"] == "queued"
     bench.is_for_the_living(created)
 
 

@@ -10,11 +10,11 @@ from shop import Shop, ids, running, some_tasks
 from tasques.services.broker_limits import BrokerLimits
 
 
-async def test_a_new_task_goes_to_who_waits_without_search_or_refresh(shop):
+async def test_new_tasks_of_a_batch_go_to_who_waits_without_search_or_refresh(shop):
     claim = await shop.park("worker-1")
     shop.tasks.calls.clear()
 
-    task = await shop.enqueue("new")
+    (task,) = await shop.enqueue_all({"id": "new"})
     await settle()
 
     (claimed,) = claim.result()
@@ -45,11 +45,11 @@ async def test_new_tasks_reach_every_set_of_queues_that_they_belong_to(shop):
 async def test_several_new_tasks_are_handed_out_in_claim_order(shop):
     claims = await shop.park("a", "b", "c")
 
-    await asyncio.gather(
-        shop.enqueue("last", priority=-1),
-        shop.enqueue("second", run_at=START - timedelta(seconds=1)),
-        shop.enqueue("third"),
-        shop.enqueue("first", priority=1),
+    await shop.enqueue_all(
+        {"id": "last", "priority": -1},
+        {"id": "second", "run_at": START - timedelta(seconds=1)},
+        {"id": "third"},
+        {"id": "first", "priority": 1},
     )
 
     assert [ids(await claim) for claim in claims] == [["first"], ["second"], ["third"]]
@@ -174,7 +174,7 @@ async def test_an_offer_that_loses_its_race_is_dropped(shop):
         shop.tasks.store(a_task(id=task.id).claim(worker_id="x", at=START, claim_id="x"))
 
     shop.tasks.before_update = be_faster
-    await shop.enqueue("new")
+    await shop.enqueue_all({"id": "new"})
     await shop.clock.advance(5)
 
     assert not claim.done()
