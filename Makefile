@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATOR := build/clients/.venv
 ARGS ?=
+# Tests mostly wait for others, so this is good on two cores too. Each has an Elasticsearch of its own.
+JOBS ?= 3
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 IMAGE ?= tasques
 # Its tools have an environment of their own, because they need nothing of ours.
 DEPLOY := .venv-deploy
@@ -32,11 +35,11 @@ run: $(READY) ## Start Tasques with its own Elasticsearch (ARGS="--port 9090" fo
 example: $(READY) ## Start the example: a web page whose messages workers cipher (ARGS="--failures 0.5")
 	@exec $(BIN)/python -m examples.ciphers $(ARGS)
 
-test: $(READY) ## Run all tests, on a real Elasticsearch (ARGS="-k claim" to choose)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run all tests, on a real Elasticsearch (ARGS="-k claim" to choose, JOBS=1 one by one)
+	$(PYTEST) $(ARGS)
 
 test-unit: $(READY) ## Run the quick tests only
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(PYTEST) tests/unit $(ARGS)
 
 cover: $(READY) ## Run all tests and report coverage
 	$(BIN)/python -m coverage run -m pytest $(ARGS)

@@ -50,6 +50,16 @@ def pytest_configure(config):
             del os.environ[name]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """What was logged goes from process to process, whatever characters a test has logged."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
+
+
 @pytest.fixture(scope="session")
 async def elasticsearch(elasticsearch_url):
     """A client of the Elasticsearch of this run."""

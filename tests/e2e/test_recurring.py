@@ -96,14 +96,20 @@ class Worker:
 
 
 def stored_runs(url, prefix):
-    """All tasks by their recurring task, in the order of their instants."""
+    """All tasks by their recurring task, in the order of their instants.
+
+    Who is stopped while it archives leaves the task at both places, until the next one goes on.
+    """
     names = IndexNames(prefix)
-    runs = defaultdict(list)
+    stored = {}
     with Elasticsearch(url) as client:
         for alias in (names.tasks_alias, names.archive_alias):
             client.indices.refresh(index=alias)
             for hit in scan(client, index=alias, size=1000):
-                runs[hit["_source"]["recurring_task_id"]].append(hit["_source"])
+                stored[hit["_source"]["incarnation"]] = hit["_source"]
+    runs = defaultdict(list)
+    for task in stored.values():
+        runs[task["recurring_task_id"]].append(task)
     for of_one in runs.values():
         of_one.sort(key=instant)
     return runs
