@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATOR := build/clients/.venv
 ARGS ?=
-# Tests mostly wait for others, so this is good on two cores too. Each has an Elasticsearch of its own.
-JOBS ?= 3
+# How many tests at a time; each process has an Elasticsearch of its own. 0: one, in this process.
+JOBS ?= 0
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 IMAGE ?= tasques
 # Its tools have an environment of their own, because they need nothing of ours.
@@ -35,7 +35,7 @@ run: $(READY) ## Start Tasques with its own Elasticsearch (ARGS="--port 9090" fo
 example: $(READY) ## Start the example: a web page whose messages workers cipher (ARGS="--failures 0.5")
 	@exec $(BIN)/python -m examples.ciphers $(ARGS)
 
-test: $(READY) ## Run all tests, on a real Elasticsearch (ARGS="-k claim" to choose, JOBS=1 one by one)
+test: $(READY) ## Run all tests, on a real Elasticsearch (ARGS="-k claim" to choose, JOBS=3 for three at a time)
 	$(PYTEST) $(ARGS)
 
 test-unit: $(READY) ## Run the quick tests only

@@ -53,7 +53,7 @@ class Run:
 
     def __init__(self, work: str, output: Path) -> None:
         self.output = output
-        with output.open("w") as file:
+        with output.open("a") as file:  # at the end of it, whoever writes at the same time
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT.format(work=work)], stdout=file, stderr=file
             )
