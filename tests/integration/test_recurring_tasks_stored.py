@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from elasticsearch import AsyncElasticsearch
 from factories import START, a_recurring_task
-from proxy import Proxy, answer, bulks, drop_answer, drop_request, only
+from proxy import answer, bulks, drop_answer, drop_request, only
 
 from tasques.clock import SystemClock
 from tasques.domain.errors import (
@@ -41,12 +41,6 @@ async def names(elasticsearch, prefix):
         elasticsearch, names=names, shards=3, replicas=0, refresh_interval=timedelta(hours=1)
     )
     return names
-
-
-@pytest.fixture
-async def proxy(elasticsearch_url):
-    async with Proxy(elasticsearch_url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

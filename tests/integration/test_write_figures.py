@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from elasticsearch import AsyncElasticsearch
 from factories import START, a_task
-from proxy import Proxy, answer, bulks, drop_answer, reject_items
+from proxy import answer, bulks, drop_answer, reject_items
 from scraped import samples
 
 from tasques.clock import SystemClock
@@ -33,12 +33,6 @@ COUNT = 20
 @pytest.fixture
 def metrics():
     return Metrics(max_queues=9, long_poll=("POST", "/claims"))
-
-
-@pytest.fixture
-async def proxy(elasticsearch_url):
-    async with Proxy(elasticsearch_url) as proxy:
-        yield proxy
 
 
 @pytest.fixture
