@@ -21,9 +21,12 @@ from tasques.supervisor import START_FAILED, Supervisor
 
 module._FIRST_PAUSE = 0.001
 
+def say(line):  # whole: print writes piece by piece when Python is told not to buffer
+    os.write(1, (line + "\\n").encode())
+
 def serve(on_started):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM, signal.SIGINT}})
-    print("child", os.getpid(), flush=True)
+    say(f"child {{os.getpid()}}")
     on_started()
     signal.sigwait({{signal.SIGTERM, signal.SIGINT}})
     return 0
@@ -36,13 +39,13 @@ def never_start(on_started):
 
 def ignore(on_started):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("child", os.getpid(), flush=True)
+    say(f"child {{os.getpid()}}")
     on_started()
     while True:
         signal.pause()
 
 supervisor = Supervisor(
-    count=2, work={work}, grace=0.0, on_started=lambda: print("started", flush=True)
+    count=2, work={work}, grace=0.0, on_started=lambda: say("started")
 )
 sys.exit(supervisor.run())
 """
@@ -53,7 +56,7 @@ class Run:
 
     def __init__(self, work: str, output: Path) -> None:
         self.output = output
-        with output.open("a") as file:  # at the end of it, whoever writes at the same time
+        with output.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT.format(work=work)], stdout=file, stderr=file
             )
