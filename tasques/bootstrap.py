@@ -43,7 +43,7 @@ from tasques.services.claims import ClaimBroker
 from tasques.services.giving_back import GivingBack
 from tasques.services.last_seen import LastSeen
 from tasques.services.recurring_tasks import RecurringTaskService
-from tasques.services.slots import Presence, Slots
+from tasques.services.slots import Presence, ServerProcess, Slots
 from tasques.services.tasks import TaskService
 from tasques.settings import ServerSettings
 from tasques.unique import UniqueMarks
@@ -120,13 +120,13 @@ class Application:
 
 @asynccontextmanager
 async def application(
-    settings: ServerSettings, environ: Mapping[str, str] = os.environ
+    settings: ServerSettings, process: ServerProcess, environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Application]:
-    """Build everything, and close the connections in the end."""
+    """Build everything for this process, and close the connections in the end."""
     client = build_client(client_options(settings))
     apm = start_apm(settings.apm, environ)
     try:
-        yield _build(settings, client, apm, start_metrics(settings.metrics))
+        yield _build(settings, process, client, apm, start_metrics(settings.metrics))
     finally:
         await client.close()
         if apm is not None:
@@ -150,6 +150,7 @@ async def run_setup(settings: ServerSettings) -> SetupReport:
 
 def _build(
     settings: ServerSettings,
+    process: ServerProcess,
     client: AsyncElasticsearch,
     apm: Agent | None,
     metrics: Metrics | None,
@@ -201,7 +202,7 @@ def _build(
             reader=reader,
             request_timeout=limits.request_timeout,
         ),
-        process_id=new_mark(),
+        process=process,
         slots=slots,
         clock=clock,
         interval=_PRESENCE_INTERVAL,

@@ -14,15 +14,18 @@ from typing import Final
 import uvicorn
 import uvloop
 
+from tasques.acceptor import Acceptor, ConnectionCounts, SharedPort
 from tasques.bootstrap import Application, application
 from tasques.clock import SystemClock
 from tasques.domain.errors import StoreUnavailableError
 from tasques.http_protocol import OnePacketProtocol
 from tasques.metrics import NoDirectoryError, shared_metrics
 from tasques.repository.setup_errors import SetupError
+from tasques.services.slots import ServerProcess
 from tasques.settings import BindAddress, ServerSettings
 from tasques.stopping import Stop, ignore_signals
 from tasques.supervisor import START_FAILED, Supervisor
+from tasques.unique import UniqueMarks
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +44,20 @@ class StartError(Exception):
 
 
 class _HttpServer(uvicorn.Server):
-    """Uvicorn that leaves the signals to us, so that there is a life after `serve`."""
+    """Uvicorn with our connections, and without signals, so that there is a life after `serve`."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        port: SharedPort,
+        *,
+        on_started: Callable[[], None],
+        is_leaving: Callable[[], bool],
+    ) -> None:
         super().__init__(config)
+        self._port = port
         self._on_started = on_started
+        self._is_leaving = is_leaving
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -53,6 +65,15 @@ class _HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        create_protocol = partial(
+            OnePacketProtocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            is_leaving=self._is_leaving,
+        )
+        acceptor = Acceptor(self._port, create_protocol, self.server_state.connections)
+        self.servers.append(acceptor)  # type: ignore[arg-type]  # it has what is used of one
         self._on_started()
 
     def leave(self) -> None:
@@ -112,13 +133,19 @@ def serve(
         StartError: Elasticsearch can not be reached or is not set up.
         SystemExit: with code 1, after a bug that ended the server.
     """
+    mark = UniqueMarks()()
+    process_ids = [f"{mark}-{number:03}" for number in range(settings.workers)]
+    counts = ConnectionCounts(settings.workers)
     if settings.workers == 1:
-        _serve_here(settings, listener, on_started, set_up=set_up)
+        process, port = ServerProcess(process_ids[0]), SharedPort(listener, counts, 0)
+        _serve_here(settings, process, port, on_started, set_up=set_up)
         return
 
-    def work(tell_started: Callable[[], None]) -> int:
+    def work(number: int, tell_started: Callable[[], None]) -> int:
+        process = ServerProcess(process_ids[number], siblings=process_ids)
+        port = SharedPort(listener, counts, number)
         try:
-            _serve_here(settings, listener, tell_started, set_up=set_up)
+            _serve_here(settings, process, port, tell_started, set_up=set_up)
         except StartError as error:
             log.error(str(error))  # noqa: TRY400 - the message is for people
             return START_FAILED
@@ -143,14 +170,15 @@ def serve(
 
 def _serve_here(
     settings: ServerSettings,
-    listener: socket.socket,
+    process: ServerProcess,
+    port: SharedPort,
     on_started: Callable[[], None],
     *,
     set_up: bool,
 ) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(settings, listener, on_started, set_up=set_up))
+            runner.run(_until_signalled(settings, process, port, on_started, set_up=set_up))
     except ExceptionGroup as group:
         # Half a server would be worse than none.
         for error in _errors_in(group):
@@ -171,18 +199,19 @@ def _errors_in(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseExcepti
 
 async def _until_signalled(
     settings: ServerSettings,
-    listener: socket.socket,
+    process: ServerProcess,
+    port: SharedPort,
     on_started: Callable[[], None],
     *,
     set_up: bool,
 ) -> None:
     stop = Stop()
     try:
-        async with application(settings) as built:
+        async with application(settings, process) as built:
             if await _is_set_up(built, stop.told, set_up=set_up):
-                await _serve(settings, built, listener, on_started, stop)
+                await _serve(settings, built, port, on_started, stop)
     finally:
-        listener.close()
+        port.listener.close()
 
 
 async def _is_set_up(built: Application, stop: asyncio.Event, *, set_up: bool) -> bool:
@@ -230,14 +259,14 @@ async def _set_up(built: Application, stop: asyncio.Event) -> list[str]:
 async def _serve(
     settings: ServerSettings,
     built: Application,
-    listener: socket.socket,
+    port: SharedPort,
     on_started: Callable[[], None],
     stop: Stop,
 ) -> None:
     seconds = settings.shutdown_timeout.total_seconds()
     config = uvicorn.Config(
         built.asgi,
-        http=partial(OnePacketProtocol, is_leaving=stop.told.is_set),  # type: ignore[arg-type]
+        http=OnePacketProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -252,14 +281,14 @@ async def _serve(
 
     def started() -> None:
         _spare_the_garbage_collector()
-        log.info("listening", extra={"address": address_of(listener)})
+        log.info("listening", extra={"address": address_of(port.listener)})
         on_started()
 
     def takes_part() -> bool:
         """Not while it leaves: the others need not let it go first any more."""
         return built.broker.is_active and not built.is_stopping
 
-    server = _HttpServer(config, started)
+    server = _HttpServer(config, port, on_started=started, is_leaving=stop.told.is_set)
     async with asyncio.TaskGroup() as group:
         background = group.create_task(built.background.run(), name="background")
         loops = [
@@ -271,7 +300,7 @@ async def _serve(
                 _stop_when_told(settings, stop, server, built, background), name="stop"
             ),
         ]
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[])
         for loop in loops:
             loop.cancel()
     await built.finish(seconds * (1 - _PART_FOR_REQUESTS))

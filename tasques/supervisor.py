@@ -34,14 +34,15 @@ _MAX_YOUNG_DEATHS: Final = 10
 _TURN: Final = 0.2
 _EXTRA_GRACE: Final = 2.0
 
-Work = Callable[[Callable[[], None]], int]
-"""What a child does; it calls its argument once it serves, and returns its exit code."""
+Work = Callable[[int, Callable[[], None]], int]
+"""What a child does, by its number; it makes the call once it serves, and returns its exit code."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """One of the processes that should be running."""
+    """One of the processes that should be running, by its number from 0."""
 
+    number: int
     pid: int | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
@@ -54,7 +55,7 @@ class Supervisor:
 
     Attributes:
         count: how many.
-        work: what each does.
+        work: what each does; one that is started again has the number of the one that ended.
         grace: seconds that they have to end when told to.
         on_started: called once, when all serve for the first time.
         on_ended: called with the number of each process that ended and is to be replaced.
@@ -77,7 +78,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[0], False)
-        self._places = [_Place() for _ in range(self.count)]
+        self._places = [_Place(number) for number in range(self.count)]
         code = 1
         try:
             code = self._watch()
@@ -107,18 +108,18 @@ class Supervisor:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            self._be_child(parent)
+            self._be_child(place.number, parent)
         place.pid = pid
         place.started_at = self.clock.monotonic()
 
-    def _be_child(self, parent: int) -> None:
+    def _be_child(self, number: int, parent: int) -> None:
         code = 1
         try:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:  # it died before that call
                 return
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            code = self.work(self._tell_serving)
+            code = self.work(number, self._tell_serving)
         except BaseException:
             log.exception("a server process failed")
         finally:

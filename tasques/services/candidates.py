@@ -59,7 +59,8 @@ class CandidateBuffer:
     """What the latest searches for one set of queues found, in claim order.
 
     Tasks of other processes' slots are held back, unless those will not come to them soon: behind
-    the own ones of their priority, and altogether where nothing of a lower priority follows.
+    the own ones of their priority, and altogether where nothing of a lower priority follows. While
+    it is not certain that the others are there, they are dealt when there is nothing else.
 
     Attributes:
         searched_at: when the latest search from the top began, on the monotonic clock.
@@ -165,6 +166,9 @@ class CandidateBuffer:
             if (candidate.queue, candidate.task_id) not in known:
                 self._sort_in(candidate)
         self.is_exhausted = len(found) < size
+        if self.is_exhausted and not self.slots.is_certain:
+            self._found.extend(self._held_back)
+            self._held_back.clear()
         self._size_when_full = len(self._found)
         self._last_rank = found[-1].rank if found else None
         # A whole page of one rank: another page would show the same ones again.

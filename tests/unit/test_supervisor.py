@@ -24,22 +24,22 @@ module._FIRST_PAUSE = 0.001
 def say(line):  # whole: print writes piece by piece when Python is told not to buffer
     os.write(1, (line + "\\n").encode())
 
-def serve(on_started):
+def serve(number, on_started):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM, signal.SIGINT}})
-    say(f"child {{os.getpid()}}")
+    say(f"child {{os.getpid()}} {{number}}")
     on_started()
     signal.sigwait({{signal.SIGTERM, signal.SIGINT}})
     return 0
 
-def die(on_started):
+def die(number, on_started):
     os._exit(7)
 
-def never_start(on_started):
+def never_start(number, on_started):
     return START_FAILED
 
-def ignore(on_started):
+def ignore(number, on_started):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    say(f"child {{os.getpid()}}")
+    say(f"child {{os.getpid()}} {{number}}")
     on_started()
     while True:
         signal.pause()
@@ -65,6 +65,11 @@ class Run:
         """The pids of all children that ever served."""
         lines = self.output.read_text().splitlines()
         return [int(line.split()[1]) for line in lines if line.startswith("child ")]
+
+    def numbers(self) -> list[int]:
+        """The numbers of the places in which they did."""
+        lines = self.output.read_text().splitlines()
+        return [int(line.split()[2]) for line in lines if line.startswith("child ")]
 
     def wait_for(self, condition) -> None:
         until = time.monotonic() + PATIENCE
@@ -122,6 +127,8 @@ def test_a_dead_child_is_started_again(run):
     supervisor.wait_for(lambda: len(supervisor.children()) == 3)
     assert is_alive(first[1])
     assert is_alive(supervisor.children()[-1])
+    assert sorted(supervisor.numbers()[:2]) == [0, 1]
+    assert supervisor.numbers()[2] == supervisor.numbers()[0]
 
 
 def test_children_end_when_the_supervisor_is_killed(run):

@@ -8,7 +8,7 @@ from fake_presence import InMemoryPresenceRepository, SignsOfLife
 from fakes import FakeClock, settle
 
 from tasques.domain.errors import StoreRejectedError, StoreUnavailableError
-from tasques.services.slots import Presence, Slots
+from tasques.services.slots import Presence, ServerProcess, Slots
 
 INTERVAL = 2.0
 LEAVING = 1.2  # a second, and what it takes to notice
@@ -18,14 +18,14 @@ TASKS = [f"task-{number}" for number in range(1000)]
 class Process:
     """One that hands out tasks, or might."""
 
-    def __init__(self, name, signs, clock):
+    def __init__(self, name, siblings, signs, clock):
         self.name = name
         self.slots = Slots()
         self.repository = InMemoryPresenceRepository(signs)
         self.is_active = True
         self.presence = Presence(
             processes=self.repository,
-            process_id=name,
+            process=ServerProcess(name, siblings),
             slots=self.slots,
             clock=clock,
             interval=INTERVAL,
@@ -53,8 +53,8 @@ class House:
         self.clock = FakeClock()
         self.processes = []
 
-    def process(self, name):
-        self.processes.append(Process(name, self.signs, self.clock))
+    def process(self, name, siblings=()):
+        self.processes.append(Process(name, siblings, self.signs, self.clock))
         return self.processes[-1]
 
     async def running(self, *names):
@@ -167,6 +167,76 @@ async def test_a_process_looks_at_its_own_clock_only_for_how_long_others_were_si
     await house.clock.advance(2 * INTERVAL)
 
     assert second.slot == (1, 2)
+
+
+# ---------------------------------------------------------------- siblings
+
+SIBLINGS = ("a", "b", "c")
+
+
+async def test_siblings_have_their_numbers_before_any_sign_of_life(house):
+    processes = [house.process(name, SIBLINGS) for name in SIBLINGS]
+
+    assert [process.slot for process in processes] == [(0, 3), (1, 3), (2, 3)]
+    assert not any(process.slots.is_certain for process in processes)
+
+
+async def test_siblings_that_begin_together_keep_their_numbers_and_are_certain_at_once(house):
+    processes = [house.process(name, SIBLINGS) for name in SIBLINGS]
+    for process in processes:
+        process.run()
+    for _ in range(10):
+        await house.clock.advance(0.1)
+        assert [process.slot for process in processes] == [(0, 3), (1, 3), (2, 3)]
+        assert all(process.slots.is_certain for process in processes)
+
+
+async def test_a_sibling_that_hands_out_nothing_is_soon_left_out(house):
+    process = house.process("b", SIBLINGS)
+    process.run()
+    await settle()
+    assert process.slot == (1, 3)
+    assert not process.slots.is_certain
+
+    await house.clock.advance(1.0)
+
+    assert process.slot == (0, 1)
+    assert process.slots.is_certain
+
+
+async def test_siblings_and_others_are_numbered_alike(house):
+    (stranger,) = await house.running("aa")
+    siblings = [house.process(name, SIBLINGS) for name in SIBLINGS]
+    for process in siblings:
+        process.run()
+    await house.clock.advance(2 * INTERVAL)
+
+    assert stranger.slot == (1, 4)
+    assert [process.slot for process in siblings] == [(0, 4), (2, 4), (3, 4)]
+
+
+async def test_who_leaves_expects_its_siblings_to_begin_with_it_again(house):
+    process = house.process("b", SIBLINGS)
+    process.run()
+    await house.clock.advance(INTERVAL)
+    assert process.slot == (0, 1)
+
+    process.is_active = False
+    await house.clock.advance(LEAVING)
+
+    assert process.slot == (1, 3)
+    assert not process.slots.is_certain
+
+
+async def test_while_the_store_fails_siblings_are_expected_but_not_certain(house):
+    process = house.process("b", SIBLINGS)
+    process.repository.error = StoreUnavailableError("down")
+    process.run()
+
+    await house.clock.advance(3 * INTERVAL)
+
+    assert process.slot == (1, 3)
+    assert not process.slots.is_certain
 
 
 # ---------------------------------------------------------------- forgetting

@@ -73,6 +73,24 @@ def shelf():
     return Shelf()
 
 
+def test_tasks_of_those_who_may_not_be_there_come_behind_the_own_ones():
+    shelf = Shelf(slots=Slots(0, 2, is_certain=False))
+
+    shelf.search(FOREIGN[0], OWN[0], FOREIGN[1], OWN[1], priorities=[1, 1, 0, 0])
+
+    assert shelf.taken == [OWN[0], FOREIGN[0], OWN[1], FOREIGN[1]]
+
+
+def test_tasks_of_those_who_may_not_be_there_wait_for_the_next_page_of_own_ones():
+    shelf = Shelf(slots=Slots(0, 2, is_certain=False))
+
+    shelf.search(FOREIGN[0], OWN[0], size=2)
+    assert shelf.taken == [OWN[0]]
+    shelf.buffer.extend(shelf.page(FOREIGN[0], OWN[0], OWN[1])[1:], size=3)
+
+    assert shelf.taken == [OWN[1], FOREIGN[0]]
+
+
 def test_own_tasks_are_there_at_once_and_those_of_others_are_left_to_them(shelf):
     shelf.search(FOREIGN[0], OWN[0], FOREIGN[1], OWN[1])
 
