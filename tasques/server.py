@@ -136,16 +136,19 @@ def serve(
     mark = UniqueMarks()()
     process_ids = [f"{mark}-{number:03}" for number in range(settings.workers)]
     counts = ConnectionCounts(settings.workers)
-    if settings.workers == 1:
-        process, port = ServerProcess(process_ids[0]), SharedPort(listener, counts, 0)
+
+    def serve_as(number: int, on_started: Callable[[], None]) -> None:
+        process = ServerProcess(process_ids[number], siblings=process_ids)
+        port = SharedPort(listener, counts, number)
         _serve_here(settings, process, port, on_started, set_up=set_up)
+
+    if settings.workers == 1:
+        serve_as(0, on_started)
         return
 
     def work(number: int, tell_started: Callable[[], None]) -> int:
-        process = ServerProcess(process_ids[number], siblings=process_ids)
-        port = SharedPort(listener, counts, number)
         try:
-            _serve_here(settings, process, port, tell_started, set_up=set_up)
+            serve_as(number, tell_started)
         except StartError as error:
             log.error(str(error))  # noqa: TRY400 - the message is for people
             return START_FAILED

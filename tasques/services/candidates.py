@@ -167,8 +167,7 @@ class CandidateBuffer:
                 self._sort_in(candidate)
         self.is_exhausted = len(found) < size
         if self.is_exhausted and not self.slots.is_certain:
-            self._found.extend(self._held_back)
-            self._held_back.clear()
+            self._release_behind()
         self._size_when_full = len(self._found)
         self._last_rank = found[-1].rank if found else None
         # A whole page of one rank: another page would show the same ones again.
@@ -180,9 +179,13 @@ class CandidateBuffer:
     def _sort_in(self, candidate: Candidate) -> None:
         held = self._held_back
         if held and priority_class(held[0].rank) < priority_class(candidate.rank):
-            self._found.extend(held)
-            held.clear()
+            self._release_behind()
         if self.slots.is_own(candidate.task_id) or self._sightings.see(candidate):
             self._found.append(candidate)
         else:
             held.append(candidate)
+
+    def _release_behind(self) -> None:
+        """Hold back nothing any more; what was held back comes behind what was found so far."""
+        self._found.extend(self._held_back)
+        self._held_back.clear()

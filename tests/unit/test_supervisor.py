@@ -63,13 +63,15 @@ class Run:
 
     def children(self) -> list[int]:
         """The pids of all children that ever served."""
-        lines = self.output.read_text().splitlines()
-        return [int(line.split()[1]) for line in lines if line.startswith("child ")]
+        return [pid for pid, _ in self._served()]
 
     def numbers(self) -> list[int]:
         """The numbers of the places in which they did."""
-        lines = self.output.read_text().splitlines()
-        return [int(line.split()[2]) for line in lines if line.startswith("child ")]
+        return [number for _, number in self._served()]
+
+    def _served(self) -> list[tuple[int, int]]:
+        lines = [line.split() for line in self.output.read_text().splitlines()]
+        return [(int(line[1]), int(line[2])) for line in lines if line[:1] == ["child"]]
 
     def wait_for(self, condition) -> None:
         until = time.monotonic() + PATIENCE
